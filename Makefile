@@ -1,0 +1,44 @@
+# make          build into target/dist: what `make install` installs
+# make demo     the main job, seen
+# make test     every test
+# make bench    comparison tables
+# make install  PREFIX=/usr/local DESTDIR=
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+CARGO ?= cargo
+CC ?= cc
+
+DIST := target/dist
+ENTRIES := malloc free calloc realloc reallocarray memalign aligned_alloc posix_memalign \
+           valloc pvalloc malloc_usable_size free_sized free_aligned_sized
+
+.PHONY: all dist demo test install clean
+
+all: dist
+
+dist:
+	$(CARGO) build --release --lib
+	CC="$(CC)" ENTRIES="$(ENTRIES)" sh tests/tools/dist.sh target/release $(DIST)
+
+demo: dist
+	sh examples-c/demo.sh $(DIST)
+
+test: dist
+	sh tests/tools/setup.sh
+	$(CARGO) nextest run --workspace --no-fail-fast 2>/dev/null || $(CARGO) test --workspace --no-fail-fast
+
+install: dist
+	install -d $(DESTDIR)$(PREFIX)/lib/memhook $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(DIST)/lib/libmemhook.so.0 $(DESTDIR)$(PREFIX)/lib/libmemhook.so.0
+	ln -sf libmemhook.so.0 $(DESTDIR)$(PREFIX)/lib/libmemhook.so
+	install -m 644 $(DIST)/lib/libmemhook.a $(DESTDIR)$(PREFIX)/lib/libmemhook.a
+	install -m 644 $(DIST)/lib/memhook/memhook-static.opt $(DESTDIR)$(PREFIX)/lib/memhook/memhook-static.opt
+	install -m 644 $(DIST)/include/memhook.h $(DESTDIR)$(PREFIX)/include/memhook.h
+	for pc in memhook memhook-static; do \
+	  sed 's|^prefix=.*|prefix=$(PREFIX)|' $(DIST)/lib/pkgconfig/$$pc.pc \
+	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/$$pc.pc; \
+	done
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,1485 @@
+/* memhook.h: generated from the library's sources by build.rs; do not edit. */
+
+#ifndef MEMHOOK_H
+#define MEMHOOK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* # Conventions
+ *
+ * Functions that can fail return 0 or an error number from <errno.h> and leave errno alone; on
+ * failure nothing has changed. Structs that a program fills in begin with their own size.
+ * Structs given to callbacks are valid during the callback only.
+ *
+ * A callback runs in the thread whose call it belongs to. What it allocates itself goes to the
+ * allocator below (the backend) and is seen by no hook. It must return normally. It may call
+ * every function of this header, whatever locks the C library holds: none of them takes one.
+ *
+ * Threads: "any time" includes before main, inside callbacks, in exit handlers and in children
+ * of fork. */
+
+#if defined(__GNUC__)
+#define MEMHOOK_MUST_USE __attribute__((warn_unused_result))
+#define MEMHOOK_PRINTF_(text, rest) __attribute__((format(printf, text, rest)))
+#else
+#define MEMHOOK_MUST_USE
+#define MEMHOOK_PRINTF_(text, rest)
+#endif
+
+
+/**
+ * Entry point `malloc`.
+ */
+#define MEMHOOK_ENTRY_MALLOC 0
+
+/**
+ * Entry point `free`.
+ */
+#define MEMHOOK_ENTRY_FREE 1
+
+/**
+ * Entry point `calloc`.
+ */
+#define MEMHOOK_ENTRY_CALLOC 2
+
+/**
+ * Entry point `realloc`.
+ */
+#define MEMHOOK_ENTRY_REALLOC 3
+
+/**
+ * Entry point `reallocarray`.
+ */
+#define MEMHOOK_ENTRY_REALLOCARRAY 4
+
+/**
+ * Entry point `memalign`.
+ */
+#define MEMHOOK_ENTRY_MEMALIGN 5
+
+/**
+ * Entry point `aligned_alloc`.
+ */
+#define MEMHOOK_ENTRY_ALIGNED_ALLOC 6
+
+/**
+ * Entry point `posix_memalign`.
+ */
+#define MEMHOOK_ENTRY_POSIX_MEMALIGN 7
+
+/**
+ * Entry point `valloc`.
+ */
+#define MEMHOOK_ENTRY_VALLOC 8
+
+/**
+ * Entry point `pvalloc`.
+ */
+#define MEMHOOK_ENTRY_PVALLOC 9
+
+/**
+ * Entry point `malloc_usable_size`.
+ */
+#define MEMHOOK_ENTRY_USABLE_SIZE 10
+
+/**
+ * Entry point `free_sized` (C23).
+ */
+#define MEMHOOK_ENTRY_FREE_SIZED 11
+
+/**
+ * Entry point `free_aligned_sized` (C23).
+ */
+#define MEMHOOK_ENTRY_FREE_ALIGNED_SIZED 12
+
+/**
+ * How many entry points there are.
+ */
+#define MEMHOOK_ENTRY_COUNT 13
+
+/**
+ * Circumstance: the process is starting; the library's constructor has not run yet.
+ */
+#define MEMHOOK_DURING_STARTUP 1
+
+/**
+ * Circumstance: the process was made by `fork` from one that had this library, and has not
+ * called `exec` since.
+ */
+#define MEMHOOK_DURING_FORK_CHILD 2
+
+/**
+ * Circumstance: the calling thread is exiting; its thread-specific data is being destroyed.
+ */
+#define MEMHOOK_DURING_THREAD_EXIT 4
+
+/**
+ * Circumstance: the process is exiting; the library's own exit handler has run. Destructors
+ * and exit handlers that the C library runs later are seen with this bit.
+ */
+#define MEMHOOK_DURING_PROCESS_EXIT 8
+
+/**
+ * Flag of an interceptor: it never changes a pointer. It produces no blocks that only it could
+ * take back, and sees every free, also of blocks that are older than itself.
+ */
+#define MEMHOOK_KEEPS_POINTERS 1
+
+/**
+ * Flag of a hook: it is called in the thread that registered it and in no other.
+ */
+#define MEMHOOK_THIS_THREAD 2
+
+/**
+ * Kind of a hook: interceptor.
+ */
+#define MEMHOOK_KIND_INTERCEPTOR 1
+
+/**
+ * Kind of a hook: observer.
+ */
+#define MEMHOOK_KIND_OBSERVER 2
+
+/**
+ * Major version: changes when programs must be compiled again.
+ */
+#define MEMHOOK_VERSION_MAJOR 0
+
+/**
+ * Minor version: changes when something was added.
+ */
+#define MEMHOOK_VERSION_MINOR 1
+
+/**
+ * Patch version.
+ */
+#define MEMHOOK_VERSION_PATCH 0
+
+/**
+ * The rest of the chain, below the interceptor that it is given to. Opaque; valid during the
+ * callback it is given to, in the thread that it is given to.
+ */
+typedef struct memhook_next memhook_next;
+
+/**
+ * What the program asked for. Valid during the callback it is given to, and no longer.
+ */
+typedef struct memhook_call {
+  /**
+   * The size of this struct as the library knows it, in bytes.
+   */
+  size_t struct_size;
+  /**
+   * Which entry point was called: a `MEMHOOK_ENTRY_` number.
+   */
+  uint32_t entry;
+  /**
+   * In which circumstances: `MEMHOOK_DURING_` bits.
+   */
+  uint32_t circumstances;
+  /**
+   * Bytes asked for; for calloc and reallocarray the product, `SIZE_MAX` where that
+   * overflows; for free_sized and free_aligned_sized the size that was given; 0 for free.
+   */
+  size_t requested;
+  /**
+   * The alignment asked for, as it was given; 0 where the entry point takes none.
+   */
+  size_t alignment;
+  /**
+   * Number of elements, for calloc and reallocarray; 1 elsewhere.
+   */
+  size_t count;
+  /**
+   * The block that was given to free, realloc, reallocarray or malloc_usable_size; NULL
+   * elsewhere.
+   */
+  void *block;
+  /**
+   * The return address of the call.
+   */
+  const void *caller;
+} memhook_call;
+
+/**
+ * Answers an allocation: malloc, and calloc, whose memory is zeroed afterwards where need be.
+ *
+ * `requested` is the number of bytes. Returns a block, or NULL to fail the call, which then
+ * has `ENOMEM`. Calls `memhook_next_malloc()` to pass the call on.
+ */
+typedef void *(*memhook_malloc_fn)(struct memhook_next *next,
+                                   size_t requested,
+                                   const struct memhook_call *call,
+                                   void *user);
+
+/**
+ * Answers realloc and reallocarray.
+ *
+ * `block` is NULL where the program gave NULL: the call then makes a new block. `requested`
+ * may be 0. Returns the block, or NULL: where `requested` is not 0 that is a failure and the
+ * old block lives on. Calls `memhook_next_realloc()` to pass the call on.
+ */
+typedef void *(*memhook_realloc_fn)(struct memhook_next *next,
+                                    void *block,
+                                    size_t requested,
+                                    const struct memhook_call *call,
+                                    void *user);
+
+/**
+ * Answers an aligned allocation: memalign, aligned_alloc, posix_memalign, valloc, pvalloc.
+ *
+ * Returns a block, or NULL to fail the call. Calls `memhook_next_memalign()` to pass it on.
+ */
+typedef void *(*memhook_memalign_fn)(struct memhook_next *next,
+                                     size_t alignment,
+                                     size_t requested,
+                                     const struct memhook_call *call,
+                                     void *user);
+
+/**
+ * Takes a block back: free, free_sized, free_aligned_sized. `block` is never NULL.
+ *
+ * Calls `memhook_next_free()` to pass the call on.
+ */
+typedef void (*memhook_free_fn)(struct memhook_next *next,
+                                void *block,
+                                const struct memhook_call *call,
+                                void *user);
+
+/**
+ * Measures a block: the bytes from `block` on that the program may use. `block` is never NULL.
+ *
+ * Calls `memhook_next_usable_size()` to pass the call on.
+ */
+typedef size_t (*memhook_usable_size_fn)(struct memhook_next *next,
+                                         void *block,
+                                         const struct memhook_call *call,
+                                         void *user);
+
+/**
+ * Is told once that a hook is gone: no thread is in its callbacks and none will enter them.
+ *
+ * Hooks are suppressed in the calling thread meanwhile. Any thread may be the one that calls.
+ */
+typedef void (*memhook_release_fn)(void *user);
+
+/**
+ * An interceptor: callbacks that stand in the way of allocation calls, may change sizes and
+ * pointers, answer calls themselves or fail them. Fill in `struct_size`, the callbacks, and
+ * what else is wanted; 0 or NULL elsewhere. A NULL callback passes its calls on untouched.
+ *
+ * A block goes back the way it came: an interceptor that was asked for a block (by malloc,
+ * realloc of NULL, or memalign, where it has the callback) is given its free, its realloc and
+ * its malloc_usable_size, also after it was unregistered, and is given no others. An
+ * interceptor with no such callback, or with `MEMHOOK_KEEPS_POINTERS`, is given all.
+ */
+typedef struct memhook_interceptor {
+  /**
+   * `sizeof(memhook_interceptor)`.
+   */
+  size_t struct_size;
+  /**
+   * A name for listings and messages, of which 31 bytes are kept; or NULL.
+   */
+  const char *name;
+  /**
+   * Higher numbers stand nearer the program; among equals, who came later does.
+   */
+  int32_t priority;
+  /**
+   * `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, or 0.
+   */
+  uint32_t flags;
+  /**
+   * The shared object that holds the code: `MEMHOOK_OBJECT`, for
+   * `memhook_unregister_object()`; or NULL.
+   */
+  const void *object;
+  /**
+   * Given to every callback.
+   */
+  void *user;
+  /**
+   * For malloc and calloc; or NULL.
+   */
+  memhook_malloc_fn malloc;
+  /**
+   * For realloc and reallocarray; or NULL.
+   */
+  memhook_realloc_fn realloc;
+  /**
+   * For memalign, aligned_alloc, posix_memalign, valloc and pvalloc; or NULL.
+   */
+  memhook_memalign_fn memalign;
+  /**
+   * For free, free_sized and free_aligned_sized; or NULL.
+   */
+  memhook_free_fn free;
+  /**
+   * For malloc_usable_size; or NULL.
+   */
+  memhook_usable_size_fn usable_size;
+  /**
+   * Called once, when the last use of the hook has ended; or NULL.
+   */
+  memhook_release_fn release;
+} memhook_interceptor;
+
+/**
+ * Names a hook. Never 0, never used twice in one process.
+ */
+typedef uint64_t memhook_id;
+
+/**
+ * Is told of a new block after it was made: every entry point that makes blocks, realloc and
+ * reallocarray of NULL among them. `block` is NULL where the call fails.
+ */
+typedef void (*memhook_after_alloc_fn)(const struct memhook_call *call,
+                                       void *block,
+                                       void *user);
+
+/**
+ * Is told of `call->block` before it is given back, or before it is reallocated. Not told of
+ * `free(NULL)`.
+ */
+typedef void (*memhook_before_fn)(const struct memhook_call *call, void *user);
+
+/**
+ * Is told how a realloc ended that `realloc_begin` announced: `block` is the new block, equal
+ * to `call->block` where that was resized in place, or NULL where realloc to 0 bytes freed it.
+ */
+typedef void (*memhook_realloc_commit_fn)(const struct memhook_call *call,
+                                          void *block,
+                                          void *user);
+
+/**
+ * An observer: callbacks that are told of allocation calls and change nothing. They see the
+ * program's side: what it asked for and the pointers that it gets. Fill in `struct_size`, the
+ * callbacks, and what else is wanted; 0 or NULL elsewhere.
+ */
+typedef struct memhook_observer {
+  /**
+   * `sizeof(memhook_observer)`.
+   */
+  size_t struct_size;
+  /**
+   * A name for listings and messages, of which 31 bytes are kept; or NULL.
+   */
+  const char *name;
+  /**
+   * Higher numbers are told first; among equals, who came later is.
+   */
+  int32_t priority;
+  /**
+   * `MEMHOOK_THIS_THREAD` or 0.
+   */
+  uint32_t flags;
+  /**
+   * The shared object that holds the code: `MEMHOOK_OBJECT`, for
+   * `memhook_unregister_object()`; or NULL.
+   */
+  const void *object;
+  /**
+   * Given to every callback.
+   */
+  void *user;
+  /**
+   * A block was made, or could not be; or NULL.
+   */
+  memhook_after_alloc_fn after_alloc;
+  /**
+   * A block is about to be given back; or NULL.
+   */
+  memhook_before_fn before_free;
+  /**
+   * A block is about to be reallocated: from here on its address is no longer certain; or
+   * NULL.
+   */
+  memhook_before_fn realloc_begin;
+  /**
+   * The realloc was done; or NULL.
+   */
+  memhook_realloc_commit_fn realloc_commit;
+  /**
+   * The realloc failed: the old block lives on; or NULL.
+   */
+  memhook_before_fn realloc_abort;
+  /**
+   * Called once, when the last use of the hook has ended; or NULL.
+   */
+  memhook_release_fn release;
+} memhook_observer;
+
+/**
+ * Names a chain that is being built. Never used twice in one process; 0 names the chain in
+ * force where a function says so.
+ */
+typedef uint64_t memhook_chain;
+
+/**
+ * One hook in a listing.
+ */
+typedef struct memhook_hook_info {
+  /**
+   * The hook.
+   */
+  memhook_id id;
+  /**
+   * `MEMHOOK_KIND_INTERCEPTOR` or `MEMHOOK_KIND_OBSERVER`.
+   */
+  uint32_t kind;
+  /**
+   * Its flags.
+   */
+  uint32_t flags;
+  /**
+   * Its priority.
+   */
+  int32_t priority;
+  /**
+   * 0; for later use.
+   */
+  uint32_t reserved;
+  /**
+   * Its `user` pointer.
+   */
+  void *user;
+  /**
+   * Its name, ended by NUL; empty where it has none.
+   */
+  char name[32];
+} memhook_hook_info;
+
+/**
+ * For documentation: what `void *` is here.
+ */
+typedef void *Block;
+
+/**
+ * The entry points as one program or shared object calls them; `MEMHOOK_SELF_TEST()` fills
+ * it in. A NULL member is not tested.
+ */
+typedef struct memhook_entry_points {
+  /**
+   * `sizeof(memhook_entry_points)`.
+   */
+  size_t struct_size;
+  /**
+   * By `MEMHOOK_ENTRY_` number, cast to a plain function pointer.
+   */
+  void (*functions[13])(void);
+} memhook_entry_points;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Registers an interceptor: callbacks that stand in the way of allocation calls.
+ *
+ * An allocation call that is already under way finishes on the chain it started with; the
+ * next one runs through the interceptor.
+ *
+ * # Parameters
+ *
+ * - `table`: the callbacks, copied before return. Not NULL; `table->struct_size` is its size.
+ * - `out`: receives the id to give to `memhook_unregister()`. Not NULL.
+ *
+ * # Returns
+ *
+ * 0, or an error number; `errno` itself is never touched. On error the chain and `*out` are
+ * as they were.
+ *
+ * - `EINVAL`: `table` or `out` is NULL, `struct_size` is no size that this library knows, a
+ *   flag is unknown, or there is no callback.
+ * - `ENOMEM`: there was no memory for the new chain.
+ * - `ENOSPC`: 255 sets of interceptors own blocks already.
+ *
+ * # Threads
+ *
+ * Any thread, any time, inside a callback too. Never waits. What the caller wrote before this
+ * call is visible to every run of the callbacks (edge `publish`). Not in a signal handler that
+ * can interrupt another function of this header in the same thread.
+ *
+ * # Reentrancy
+ *
+ * Inside a callback: the call that the callback belongs to does not see the new interceptor.
+ *
+ * # Lifetime
+ *
+ * `table->user` must stay valid until `memhook_unregister()` has returned 0 for this id, or
+ * until `table->release` was called.
+ *
+ * # Safety
+ *
+ * The callbacks may be called from any thread, from several at once, and must return normally
+ * on the stack that they were called on. One that is left by longjmp, by an exception or by
+ * the end of its thread is noticed at the thread's next allocation call from the same depth of
+ * the stack or above, and counts as running until then. `out` is NULL or writable.
+ */
+MEMHOOK_MUST_USE
+int memhook_register(const struct memhook_interceptor *table,
+                     memhook_id *out);
+
+/**
+ * Registers an observer: callbacks that are told of every allocation call.
+ *
+ * An allocation call that is already under way may finish without it; the next one sees the
+ * observer.
+ *
+ * # Parameters
+ *
+ * - `table`: the callbacks, copied before return. Not NULL; `table->struct_size` is its size.
+ * - `out`: receives the id to give to `memhook_unregister()`. Not NULL.
+ *
+ * # Returns
+ *
+ * 0, or an error number; `errno` itself is never touched. On error the chain and `*out` are
+ * as they were.
+ *
+ * - `EINVAL`: `table` or `out` is NULL, `struct_size` is no size that this library knows, a
+ *   flag is unknown, or there is no callback.
+ * - `ENOMEM`: there was no memory for the new chain.
+ *
+ * # Threads
+ *
+ * As `memhook_register()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_register()`.
+ *
+ * # Lifetime
+ *
+ * As `memhook_register()`.
+ *
+ * # Safety
+ *
+ * As `memhook_register()`.
+ */
+MEMHOOK_MUST_USE
+int memhook_observe(const struct memhook_observer *table,
+                    memhook_id *out);
+
+/**
+ * Takes a hook out of the chain, and out of every chain object, and waits until no thread is
+ * in its callbacks.
+ *
+ * # Returns
+ *
+ * - 0: the hook is gone. No thread is in its callbacks and none will enter them; its `release`
+ *   was called and has returned. `user` may be freed, and the code unloaded.
+ * - `EINPROGRESS`: it gets no new work, but is still in use: the call came from inside a
+ *   callback, where waiting could mean waiting for oneself; or it is an interceptor that still
+ *   owns blocks (`memhook_live_blocks()`). Its `release` is called once, when the last use has
+ *   ended.
+ * - `ESRCH`: no hook has this id, or it is gone already.
+ * - `EALREADY`: its removal is under way already.
+ * - `ENOMEM`: there was no memory for the chain without it: it is still in force.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Waits for callbacks that are running, hence not while holding a lock
+ * that they take. A callback that never returns makes this call wait and no other; see
+ * `memhook_unregister_timed()`.
+ *
+ * # Reentrancy
+ *
+ * Inside a callback: never waits, answers `EINPROGRESS`.
+ */
+MEMHOOK_MUST_USE
+int memhook_unregister(memhook_id id);
+
+/**
+ * As `memhook_unregister()`, waiting for `timeout_ns` nanoseconds at most.
+ *
+ * # Returns
+ *
+ * As `memhook_unregister()`, and:
+ *
+ * - `ETIMEDOUT`: a callback is still running. The hook is out of the chain; its `release` is
+ *   called once, when the last use has ended.
+ *
+ * # Threads
+ *
+ * As `memhook_unregister()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_unregister()`.
+ */
+MEMHOOK_MUST_USE
+int memhook_unregister_timed(memhook_id id,
+                             uint64_t timeout_ns);
+
+/**
+ * Unregisters every hook whose table named `object`. Called when a shared object that used
+ * `MEMHOOK_TIE_TO_OBJECT` is unloaded.
+ *
+ * A block that one of its interceptors still owns cannot be taken back once the code is gone.
+ * Such blocks are left alone from then on: freeing them does nothing, resizing them fails. A
+ * message on standard error says so.
+ *
+ * # Returns
+ *
+ * - 0: all its hooks are gone, as for `memhook_unregister()`.
+ * - `EINPROGRESS`: one is still in use.
+ *
+ * # Threads
+ *
+ * As `memhook_unregister()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_unregister()`.
+ */
+int memhook_unregister_object(const void *object);
+
+/**
+ * Puts other callbacks in an interceptor's place in one step: the id stays, and so does the
+ * place in the order among hooks of the same priority. Every call runs through the former
+ * callbacks or through the new ones. Blocks that the former ones made go back through them.
+ *
+ * # Returns
+ *
+ * As `memhook_unregister()`, about the former callbacks, and:
+ *
+ * - `EINVAL`: as for `memhook_register()`, or the hook is an observer.
+ * - `ENOSPC`: as for `memhook_register()`.
+ * - `ESRCH`: also where the hook is in a chain object only and not in force.
+ *
+ * On every error except `EINPROGRESS` nothing has changed.
+ *
+ * # Threads
+ *
+ * As `memhook_unregister()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_unregister()`.
+ *
+ * # Lifetime
+ *
+ * As `memhook_register()`. The former `release` is called when the former callbacks are gone.
+ *
+ * # Safety
+ *
+ * As `memhook_register()`.
+ */
+MEMHOOK_MUST_USE
+int memhook_replace(memhook_id id,
+                    const struct memhook_interceptor *table);
+
+/**
+ * As `memhook_replace()`, for an observer.
+ *
+ * # Returns
+ *
+ * As `memhook_replace()`.
+ *
+ * # Threads
+ *
+ * As `memhook_unregister()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_unregister()`.
+ *
+ * # Safety
+ *
+ * As `memhook_register()`.
+ */
+MEMHOOK_MUST_USE
+int memhook_replace_observer(memhook_id id,
+                             const struct memhook_observer *table);
+
+/**
+ * Waits until every callback that is running now, in any thread, has returned.
+ *
+ * # Returns
+ *
+ * 0, or:
+ *
+ * - `EDEADLK`: called inside a callback, which would wait for itself.
+ * - `ENOMEM`: there was no memory for what the library must know of this thread.
+ *
+ * # Threads
+ *
+ * As `memhook_unregister()`.
+ *
+ * # Reentrancy
+ *
+ * Inside a callback: answers `EDEADLK` at once.
+ */
+MEMHOOK_MUST_USE int memhook_synchronize(void);
+
+/**
+ * How many blocks an interceptor made that are still alive: those of the callbacks that were
+ * replaced included, and also after it was unregistered. 0 for an observer, for an interceptor
+ * with `MEMHOOK_KEEPS_POINTERS`, and when the last block is gone.
+ *
+ * # Parameters
+ *
+ * - `out`: receives the number; exact while no other thread allocates. Not NULL.
+ *
+ * # Returns
+ *
+ * 0, or an error number with `*out` unchanged:
+ *
+ * - `EINVAL`: `out` is NULL.
+ * - `ESRCH`: no hook ever had this id.
+ * - `ENOMEM`: there was no memory for what the library must know of this thread.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Never waits.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ *
+ * # Safety
+ *
+ * `out` is NULL or writable.
+ */
+MEMHOOK_MUST_USE
+int memhook_live_blocks(memhook_id id,
+                        size_t *out);
+
+/**
+ * Lists the hooks in force, or those of a chain object, outermost first.
+ *
+ * # Parameters
+ *
+ * - `chain`: a chain object, or 0 for the chain in force.
+ * - `infos`: an array of `capacity` elements; may be NULL where `capacity` is 0.
+ * - `info_size`: `sizeof(memhook_hook_info)`.
+ * - `capacity`: how many elements there is room for; the rest is not stored.
+ * - `count`: receives how many hooks there are, more than `capacity` perhaps. Not NULL.
+ *
+ * # Returns
+ *
+ * 0, or an error number with nothing stored:
+ *
+ * - `EINVAL`: `count` is NULL, `infos` is NULL though `capacity` is not 0, `info_size` is no size
+ *   that this library knows, or `chain` is unknown or was consumed.
+ * - `EBUSY`: another thread is using the chain object.
+ * - `ENOMEM`: there was no memory for what the library must know of this thread.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Never waits.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ *
+ * # Safety
+ *
+ * `infos` has room for `capacity` elements; `count` is NULL or writable.
+ */
+MEMHOOK_MUST_USE
+int memhook_chain_list(memhook_chain chain,
+                       struct memhook_hook_info *infos,
+                       size_t info_size,
+                       size_t capacity,
+                       size_t *count);
+
+/**
+ * Creates a chain object without hooks.
+ *
+ * # Parameters
+ *
+ * - `out`: receives it. Not NULL. It lasts until `memhook_chain_swap()` has consumed it or
+ *   `memhook_chain_destroy()` has ended it.
+ *
+ * # Returns
+ *
+ * 0, or an error number with `*out` unchanged:
+ *
+ * - `EINVAL`: `out` is NULL.
+ * - `ENOMEM`: there was no memory for it.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Never waits.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ *
+ * # Safety
+ *
+ * `out` is NULL or writable.
+ */
+MEMHOOK_MUST_USE
+int memhook_chain_create(memhook_chain *out);
+
+/**
+ * Creates a chain object with the hooks that are in force, which stay in force.
+ *
+ * # Returns
+ *
+ * As `memhook_chain_create()`.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Never waits.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ *
+ * # Safety
+ *
+ * `out` is NULL or writable.
+ */
+MEMHOOK_MUST_USE int memhook_chain_copy(memhook_chain *out);
+
+/**
+ * Adds to a chain object a hook that is in force or in another chain object.
+ *
+ * # Returns
+ *
+ * 0, or an error number with nothing changed:
+ *
+ * - `EINVAL`: there is no such chain object, or it was consumed.
+ * - `EBUSY`: another thread is using the chain object.
+ * - `ESRCH`: no hook has this id, or it was unregistered.
+ * - `EEXIST`: the hook is in it already.
+ * - `ENOMEM`: there was no memory for it.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Never waits.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ */
+MEMHOOK_MUST_USE int memhook_chain_add(memhook_chain chain, memhook_id id);
+
+/**
+ * Registers an interceptor in a chain object, not in force yet.
+ *
+ * # Returns
+ *
+ * As `memhook_register()`; `EINVAL` also where there is no such chain object or it was consumed,
+ * and `EBUSY`: another thread is using it. `ENOSPC` comes from `memhook_chain_swap()`.
+ *
+ * # Threads
+ *
+ * As `memhook_register()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_register()`.
+ *
+ * # Safety
+ *
+ * As `memhook_register()`.
+ */
+MEMHOOK_MUST_USE
+int memhook_chain_register(memhook_chain chain,
+                           const struct memhook_interceptor *table,
+                           memhook_id *out);
+
+/**
+ * Registers an observer in a chain object, not in force yet.
+ *
+ * # Returns
+ *
+ * As `memhook_observe()`; `EINVAL` also where there is no such chain object or it was consumed,
+ * and `EBUSY`: another thread is using it.
+ *
+ * # Threads
+ *
+ * As `memhook_register()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_register()`.
+ *
+ * # Safety
+ *
+ * As `memhook_register()`.
+ */
+MEMHOOK_MUST_USE
+int memhook_chain_observe(memhook_chain chain,
+                          const struct memhook_observer *table,
+                          memhook_id *out);
+
+/**
+ * Takes a hook out of a chain object. One that no chain names any more is unregistered.
+ *
+ * # Returns
+ *
+ * As `memhook_unregister()`, and:
+ *
+ * - `EINVAL`: there is no such chain object, or it was consumed.
+ * - `EBUSY`: another thread is using the chain object.
+ * - `ESRCH`: also where the hook is not in it.
+ *
+ * # Threads
+ *
+ * As `memhook_unregister()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_unregister()`.
+ */
+MEMHOOK_MUST_USE int memhook_chain_remove(memhook_chain chain, memhook_id id);
+
+/**
+ * Puts a chain object in force in place of all hooks that are, in one step, and ends the chain
+ * object. No allocation call sees a mixture of the two. Hooks of it that were unregistered
+ * meanwhile are left out.
+ *
+ * # Parameters
+ *
+ * - `chain`: the chain object; consumed on success.
+ * - `former`: receives a new chain object with the hooks that were in force, to be put back, or
+ *   ended with `memhook_chain_destroy()`. NULL: those that no chain names any more are
+ *   unregistered.
+ *
+ * # Returns
+ *
+ * - 0: done, and no thread is in a callback of the former chain that is not in the new one.
+ * - `EINPROGRESS`: done, but such callbacks may still run: the call came from inside a callback,
+ *   or, with `former` NULL, an interceptor still owns blocks.
+ * - `EINVAL`: there is no such chain object, or it was consumed. Nothing has changed.
+ * - `EBUSY`: another thread is using the chain object. Nothing has changed.
+ * - `ENOMEM`: there was no memory for it. Nothing has changed.
+ * - `ENOSPC`: 255 sets of interceptors own blocks already. Nothing has changed.
+ *
+ * # Threads
+ *
+ * As `memhook_unregister()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_unregister()`.
+ *
+ * # Safety
+ *
+ * `former` is NULL or writable.
+ */
+MEMHOOK_MUST_USE
+int memhook_chain_swap(memhook_chain chain,
+                       memhook_chain *former);
+
+/**
+ * Ends a chain object. Hooks that no chain names any more are unregistered.
+ *
+ * # Returns
+ *
+ * - 0: done, and those hooks are gone, as for `memhook_unregister()`.
+ * - `EINPROGRESS`: done, but one of them is still in use, as for `memhook_unregister()`.
+ * - `EINVAL`: there is no such chain object, or it was consumed.
+ * - `EBUSY`: another thread is using the chain object.
+ *
+ * # Threads
+ *
+ * As `memhook_unregister()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_unregister()`.
+ */
+MEMHOOK_MUST_USE int memhook_chain_destroy(memhook_chain chain);
+
+/**
+ * Suspends all hooks for the calling thread: its calls go to the backend until
+ * `memhook_resume()`. Nests. An owned block that is freed meanwhile still goes to its owner.
+ *
+ * # Returns
+ *
+ * 0, or:
+ *
+ * - `EAGAIN`: suspended 32,767 times already.
+ * - `ENOMEM`: there was no memory for what the library must know of this thread.
+ *
+ * # Threads
+ *
+ * Any thread, any time; concerns the calling thread only. Never waits. In a signal handler,
+ * suspend and resume in pairs.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback; lasts beyond it.
+ */
+int memhook_suspend(void);
+
+/**
+ * Takes one `memhook_suspend()` of the calling thread back.
+ *
+ * # Returns
+ *
+ * 0, or:
+ *
+ * - `EINVAL`: hooks are not suspended in this thread.
+ *
+ * # Threads
+ *
+ * As `memhook_suspend()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_suspend()`.
+ */
+int memhook_resume(void);
+
+/**
+ * Whether hooks are suspended in the calling thread, or a callback is running in it: 1 or 0.
+ *
+ * # Threads
+ *
+ * As `memhook_suspend()`.
+ *
+ * # Reentrancy
+ *
+ * Inside a callback: 1.
+ */
+MEMHOOK_MUST_USE
+int memhook_is_suspended(void);
+
+/**
+ * Asks the rest of the chain, and at its end the backend, for a block.
+ *
+ * # Returns
+ *
+ * The block, or NULL with errno set.
+ *
+ * # Threads
+ *
+ * In the callback that `next` was given to, and in its thread, any number of times. Never waits.
+ *
+ * # Reentrancy
+ *
+ * Only inside a callback.
+ *
+ * # Safety
+ *
+ * `next` was given to the callback.
+ */
+Block memhook_next_malloc(struct memhook_next *next,
+                          size_t requested);
+
+/**
+ * Asks the rest of the chain for a resized block, as realloc.
+ *
+ * # Parameters
+ *
+ * - `block`: a block of the rest of the chain, or NULL.
+ *
+ * # Returns
+ *
+ * The block, or NULL with errno set.
+ *
+ * # Threads
+ *
+ * As `memhook_next_malloc()`.
+ *
+ * # Reentrancy
+ *
+ * Only inside a callback.
+ *
+ * # Safety
+ *
+ * `next` was given to the callback; `block` came from a next of the same interceptor.
+ */
+Block memhook_next_realloc(struct memhook_next *next, Block block, size_t requested);
+
+/**
+ * Asks the rest of the chain for an aligned block.
+ *
+ * An interceptor below that changes pointers is reached by its own memalign callback; who
+ * mixes `next` functions of different kinds wants interceptors below to have both.
+ *
+ * # Returns
+ *
+ * The block, or NULL with errno set.
+ *
+ * # Threads
+ *
+ * As `memhook_next_malloc()`.
+ *
+ * # Reentrancy
+ *
+ * Only inside a callback.
+ *
+ * # Safety
+ *
+ * `next` was given to the callback.
+ */
+Block memhook_next_memalign(struct memhook_next *next,
+                            size_t alignment,
+                            size_t requested);
+
+/**
+ * Gives a block back to the rest of the chain. NULL does nothing.
+ *
+ * # Threads
+ *
+ * As `memhook_next_malloc()`.
+ *
+ * # Reentrancy
+ *
+ * Only inside a callback.
+ *
+ * # Safety
+ *
+ * As `memhook_next_realloc()`.
+ */
+void memhook_next_free(struct memhook_next *next, Block block);
+
+/**
+ * Measures a block of the rest of the chain, in bytes. 0 for NULL.
+ *
+ * # Threads
+ *
+ * As `memhook_next_malloc()`.
+ *
+ * # Reentrancy
+ *
+ * Only inside a callback.
+ *
+ * # Safety
+ *
+ * As `memhook_next_realloc()`.
+ */
+size_t memhook_next_usable_size(struct memhook_next *next, Block block);
+
+/**
+ * The usable size, in bytes, of the block that a call is about (`call->block`), for an
+ * observer's before_free and realloc_begin. 0 where the call has no block.
+ *
+ * # Threads
+ *
+ * In the callback that `call` was given to, and in its thread. Never waits.
+ *
+ * # Reentrancy
+ *
+ * Only inside a callback.
+ *
+ * # Safety
+ *
+ * `call` was given to the callback.
+ */
+size_t memhook_usable_size(const struct memhook_call *call);
+
+/**
+ * The allocator below, past all hooks: as malloc(3).
+ *
+ * # Threads
+ *
+ * As malloc(3).
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ */
+Block memhook_backend_malloc(size_t requested);
+
+/**
+ * The allocator below, past all hooks: as calloc(3).
+ *
+ * # Threads
+ *
+ * As calloc(3).
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ */
+Block memhook_backend_calloc(size_t count, size_t each);
+
+/**
+ * The allocator below, past all hooks: as realloc(3).
+ *
+ * # Threads
+ *
+ * As realloc(3).
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ *
+ * # Safety
+ *
+ * `block` is NULL or a block of the backend.
+ */
+Block memhook_backend_realloc(Block block, size_t requested);
+
+/**
+ * The allocator below, past all hooks: as memalign(3).
+ *
+ * # Threads
+ *
+ * As memalign(3).
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ */
+Block memhook_backend_memalign(size_t alignment, size_t requested);
+
+/**
+ * The allocator below, past all hooks: as free(3).
+ *
+ * # Threads
+ *
+ * As free(3).
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ *
+ * # Safety
+ *
+ * `block` is NULL or a block of the backend: one that a `memhook_backend_` function returned, or
+ * that no interceptor owns.
+ */
+void memhook_backend_free(Block block);
+
+/**
+ * The allocator below, past all hooks: as malloc_usable_size(3).
+ *
+ * # Threads
+ *
+ * As malloc_usable_size(3).
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ *
+ * # Safety
+ *
+ * As `memhook_backend_free()`.
+ */
+size_t memhook_backend_usable_size(Block block);
+
+/**
+ * Memory of the library's own, which no allocator knows: for callbacks that need some whatever
+ * locks are held. Aligned to 16 bytes, contents undefined.
+ *
+ * # Returns
+ *
+ * The memory, or NULL where there is none; errno is untouched.
+ *
+ * # Threads
+ *
+ * Any thread, any time, signal handlers included. Lock-free.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ */
+Block memhook_scratch_malloc(size_t bytes);
+
+/**
+ * Gives memory of `memhook_scratch_malloc()` back. NULL does nothing.
+ *
+ * # Threads
+ *
+ * As `memhook_scratch_malloc()`.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ *
+ * # Safety
+ *
+ * `memory` is NULL or came from `memhook_scratch_malloc()` and is not used any more. Anything
+ * else ends the process with a message.
+ */
+void memhook_scratch_free(Block memory);
+
+/**
+ * The version of the library that is running, as "major.minor.patch".
+ *
+ * # Threads
+ *
+ * Any thread, any time.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ */
+MEMHOOK_MUST_USE const char *memhook_version(void);
+
+/**
+ * The name of an entry point, by `MEMHOOK_ENTRY_` number; "?" for any other number.
+ *
+ * # Threads
+ *
+ * Any thread, any time.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ */
+MEMHOOK_MUST_USE const char *memhook_entry_name(uint32_t entry);
+
+/**
+ * Tries whether the given functions arrive at this library: calls each once, with one byte or
+ * NULL. `MEMHOOK_SELF_TEST()` gives the functions as the calling program or object sees them.
+ *
+ * # Parameters
+ *
+ * - `functions`: what to call. Not NULL; `functions->struct_size` is its size.
+ * - `missed`: receives the entry points that do not arrive, bit `1 << number`; or NULL.
+ * - `text`: receives a sentence for a person, ended by NUL; or NULL.
+ * - `text_size`: its size in bytes.
+ *
+ * # Returns
+ *
+ * - 0: all arrive.
+ * - `ENOLINK`: some do not; `missed` and `text` say which and where they lead instead.
+ * - `ENOENT`: there was nothing to test.
+ * - `EINVAL`: `functions` is NULL or its size is none that this library knows.
+ * - `ENOMEM`: there was no memory for the test.
+ *
+ * # Threads
+ *
+ * Any thread. Other threads' calls take a longer way meanwhile. A few bytes are leaked for each
+ * function that does not arrive.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ *
+ * # Safety
+ *
+ * Each function is of the type that its number says; `missed` and `text` are NULL or writable.
+ */
+MEMHOOK_MUST_USE
+int memhook_self_test(const struct memhook_entry_points *functions,
+                      uint32_t *missed,
+                      char *text,
+                      size_t text_size);
+
+/**
+ * As `memhook_self_test()`, for the shared object that holds an address, wherever it was loaded
+ * from: tries the functions that it is bound to.
+ *
+ * # Parameters
+ *
+ * - `address`: any address in the object, of a function of it, say.
+ *
+ * # Returns
+ *
+ * As `memhook_self_test()`; `EINVAL`: no object holds the address; `ENOENT`: the object calls no
+ * entry point through the dynamic linker: it allocates nothing itself, or it is linked
+ * statically with an allocator.
+ *
+ * # Threads
+ *
+ * As `memhook_self_test()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_self_test()`.
+ *
+ * # Safety
+ *
+ * `missed` and `text` are NULL or writable.
+ */
+MEMHOOK_MUST_USE
+int memhook_self_test_object(const void *address,
+                             uint32_t *missed,
+                             char *text,
+                             size_t text_size);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* MEMHOOK_H */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * Writes to standard error as printf does, without stdio, locks or allocation; keeps errno.
+ *
+ * Knows %s %c %d %i %u %o %x %X %p %%, the lengths h, l, ll, z, j, t, the flags - and 0, a width
+ * and, for %s, a precision, both also as *. No floating point.
+ *
+ * # Threads
+ *
+ * Any thread, any time, signal handlers included. A line of up to 512 bytes is one write(2).
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ */
+void memhook_log(const char *format, ...) MEMHOOK_PRINTF_(1, 2);
+
+/**
+ * Defined by a program that wants to register hooks before its first allocation: the function
+ * is called exactly once, at the first allocation call of the process or at its first call of
+ * this library. Hooks are suppressed inside it and in force for the call that triggered it.
+ * Other threads that allocate meanwhile are served by the backend. The C library may not be
+ * initialised yet: registering hooks is safe, stdio may not be. Follows glibc's former
+ * __malloc_initialize_hook. See MEMHOOK_INITIALIZE.
+ */
+extern void (*memhook_initialize_hook)(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+/* Defines memhook_initialize_hook, at file scope, once in a program: MEMHOOK_INITIALIZE(function). */
+#ifdef __cplusplus
+#define MEMHOOK_INITIALIZE(function) extern "C" { void (*memhook_initialize_hook)(void) = (function); }
+#else
+#define MEMHOOK_INITIALIZE(function) void (*memhook_initialize_hook)(void) = (function)
+#endif
+
+#if defined(__GNUC__)
+/* The executable or shared object that uses it, as the `object` of a table. */
+#define MEMHOOK_OBJECT ((const void *)&__dso_handle)
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern void *__dso_handle __attribute__((visibility("hidden")));
+#ifdef __cplusplus
+}
+#endif
+
+/* At file scope, once in a shared object that may be unloaded: when it is, all hooks whose table
+ * has MEMHOOK_OBJECT as `object` are unregistered, and unloading waits until no thread is in
+ * their callbacks. */
+#define MEMHOOK_TIE_TO_OBJECT                                                                  \
+    __attribute__((destructor, used)) static void memhook_untie_object_(void)                  \
+    {                                                                                          \
+        (void)memhook_unregister_object(MEMHOOK_OBJECT);                                       \
+    }                                                                                          \
+    struct memhook_tie_to_object_needs_a_semicolon_
+#endif
+
+/* Tests the allocation calls of the file that it is compiled in; see memhook_self_test(). Include
+ * <stdlib.h> and <malloc.h> before. Arguments: missed, text, text_size. */
+#define MEMHOOK_SELF_TEST(missed, text, text_size)                                             \
+    memhook_self_test(memhook_entry_points_of_(malloc, free, calloc, realloc,                  \
+                                               malloc_usable_size, memalign),                  \
+                      missed, text, text_size)
+
+static inline const memhook_entry_points *
+memhook_entry_points_of_(void *(*malloc_)(size_t), void (*free_)(void *),
+                         void *(*calloc_)(size_t, size_t), void *(*realloc_)(void *, size_t),
+                         size_t (*usable_size_)(void *), void *(*memalign_)(size_t, size_t))
+{
+    static memhook_entry_points points;
+    points.struct_size = sizeof points;
+    points.functions[MEMHOOK_ENTRY_MALLOC] = (void (*)(void))malloc_;
+    points.functions[MEMHOOK_ENTRY_FREE] = (void (*)(void))free_;
+    points.functions[MEMHOOK_ENTRY_CALLOC] = (void (*)(void))calloc_;
+    points.functions[MEMHOOK_ENTRY_REALLOC] = (void (*)(void))realloc_;
+    points.functions[MEMHOOK_ENTRY_USABLE_SIZE] = (void (*)(void))usable_size_;
+    points.functions[MEMHOOK_ENTRY_MEMALIGN] = (void (*)(void))memalign_;
+    return &points;
+}

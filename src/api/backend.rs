@@ -1,0 +1,152 @@
+//! Memory past all hooks: the backend's, and the library's own.
+
+use super::Block;
+use crate::{backend, scratch, start};
+
+/// The allocator below, past all hooks: as malloc(3).
+///
+/// # Threads
+///
+/// As malloc(3).
+///
+/// # Reentrancy
+///
+/// Allowed inside a callback.
+#[unsafe(no_mangle)]
+pub extern "C" fn memhook_backend_malloc(requested: usize) -> Block {
+    start::ensure();
+    // SAFETY: `ensure` resolves.
+    unsafe { backend::malloc(requested) }
+}
+
+/// The allocator below, past all hooks: as calloc(3).
+///
+/// # Threads
+///
+/// As calloc(3).
+///
+/// # Reentrancy
+///
+/// Allowed inside a callback.
+#[unsafe(no_mangle)]
+pub extern "C" fn memhook_backend_calloc(count: usize, each: usize) -> Block {
+    start::ensure();
+    // SAFETY: `ensure` resolves.
+    unsafe { backend::calloc(count, each) }
+}
+
+/// The allocator below, past all hooks: as realloc(3).
+///
+/// # Threads
+///
+/// As realloc(3).
+///
+/// # Reentrancy
+///
+/// Allowed inside a callback.
+///
+/// # Safety
+///
+/// `block` is NULL or a block of the backend.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn memhook_backend_realloc(block: Block, requested: usize) -> Block {
+    start::ensure();
+    // SAFETY: `ensure` resolves; the block is the caller's contract.
+    unsafe { backend::realloc(block, requested) }
+}
+
+/// The allocator below, past all hooks: as memalign(3).
+///
+/// # Threads
+///
+/// As memalign(3).
+///
+/// # Reentrancy
+///
+/// Allowed inside a callback.
+#[unsafe(no_mangle)]
+pub extern "C" fn memhook_backend_memalign(alignment: usize, requested: usize) -> Block {
+    start::ensure();
+    // SAFETY: `ensure` resolves.
+    unsafe { backend::memalign(alignment, requested) }
+}
+
+/// The allocator below, past all hooks: as free(3).
+///
+/// # Threads
+///
+/// As free(3).
+///
+/// # Reentrancy
+///
+/// Allowed inside a callback.
+///
+/// # Safety
+///
+/// `block` is NULL or a block of the backend: one that a `memhook_backend_` function returned, or
+/// that no interceptor owns.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn memhook_backend_free(block: Block) {
+    start::ensure();
+    // SAFETY: `ensure` resolves; the block is the caller's contract.
+    unsafe { backend::free(block) }
+}
+
+/// The allocator below, past all hooks: as malloc_usable_size(3).
+///
+/// # Threads
+///
+/// As malloc_usable_size(3).
+///
+/// # Reentrancy
+///
+/// Allowed inside a callback.
+///
+/// # Safety
+///
+/// As `memhook_backend_free()`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn memhook_backend_usable_size(block: Block) -> usize {
+    start::ensure();
+    // SAFETY: `ensure` resolves; the block is the caller's contract.
+    unsafe { backend::usable_size(block) }
+}
+
+/// Memory of the library's own, which no allocator knows: for callbacks that need some whatever
+/// locks are held. Aligned to 16 bytes, contents undefined.
+///
+/// # Returns
+///
+/// The memory, or NULL where there is none; errno is untouched.
+///
+/// # Threads
+///
+/// Any thread, any time, signal handlers included. Lock-free.
+///
+/// # Reentrancy
+///
+/// Allowed inside a callback.
+#[unsafe(no_mangle)]
+pub extern "C" fn memhook_scratch_malloc(bytes: usize) -> Block {
+    scratch::malloc(bytes).cast()
+}
+
+/// Gives memory of `memhook_scratch_malloc()` back. NULL does nothing.
+///
+/// # Threads
+///
+/// As `memhook_scratch_malloc()`.
+///
+/// # Reentrancy
+///
+/// Allowed inside a callback.
+///
+/// # Safety
+///
+/// `memory` is NULL or came from `memhook_scratch_malloc()` and is not used any more. Anything
+/// else ends the process with a message.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn memhook_scratch_free(memory: Block) {
+    // SAFETY: the caller's contract.
+    unsafe { scratch::free(memory.cast()) }
+}

@@ -1,0 +1,469 @@
+//! One allocation call, from its entry point to its result.
+//!
+//! Never: meets a writer, takes a lock, waits, allocates.
+//!
+//! Every function here is given `frame`, the stack pointer of the entry point's caller, and
+//! `caller`, its return address. A call runs in a read section on one chain (R1); a call from
+//! inside a callback has no section of its own and goes to the backend (R5), except that an
+//! owned block goes to its owner wherever it is freed (R6).
+
+mod next;
+mod observe;
+mod zero;
+
+pub(crate) use next::{
+    next_free, next_malloc, next_memalign, next_realloc, next_usable_size, usable_size_of,
+};
+pub(crate) use observe::{observed_calloc, observed_free, observed_malloc, observed_realloc};
+
+use crate::abi::*;
+use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Told, View};
+use crate::guard::Record;
+use crate::{backend, grace, guard, ownership};
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicU32, Ordering};
+use next::Walk;
+
+/// `MEMHOOK_DURING_` bits that hold for the whole process.
+static CIRCUMSTANCES: AtomicU32 = AtomicU32::new(MEMHOOK_DURING_STARTUP);
+
+/// Changes the circumstances of the process.
+pub(crate) fn set_circumstances(change: &mut dyn FnMut(u32) -> u32) {
+    // ORDERING [none]: Relaxed. A description; it orders nothing.
+    let now = CIRCUMSTANCES.load(Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. As above.
+    CIRCUMSTANCES.store(change(now), Ordering::Relaxed);
+}
+
+/// Bit of `Record::probe`: a self-test is running in this thread.
+pub(crate) const PROBING: u32 = 1 << 31;
+
+/// Notes that an entry point was reached, for a self-test.
+#[inline(always)]
+fn note(record: &Record, entry: u32) {
+    // ORDERING [none]: Relaxed. Written and read by this thread.
+    let probe = record.probe.load(Ordering::Relaxed);
+    if probe != 0 {
+        // ORDERING [none]: Relaxed. Written and read by this thread.
+        record.probe.store(probe | 1 << entry, Ordering::Relaxed);
+    }
+}
+
+/// What is asked for, as the entry point was given it.
+#[derive(Clone, Copy)]
+struct Ask {
+    entry: u32,
+    requested: usize,
+    alignment: usize,
+    count: usize,
+    block: *mut c_void,
+    caller: usize,
+}
+
+impl Ask {
+    #[inline(always)]
+    fn call(self, record: &Record) -> memhook_call {
+        // ORDERING [none]: Relaxed. A description; it orders nothing.
+        let circumstances =
+            CIRCUMSTANCES.load(Ordering::Relaxed) | record.circumstances.load(Ordering::Relaxed);
+        memhook_call {
+            struct_size: size_of::<memhook_call>(),
+            entry: self.entry,
+            circumstances,
+            requested: self.requested,
+            alignment: self.alignment,
+            count: self.count,
+            block: self.block,
+            caller: self.caller as *const c_void,
+        }
+    }
+}
+
+/// How the backend is asked for a block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Malloc {
+        bytes: usize,
+    },
+    Calloc {
+        bytes: usize,
+    },
+    Realloc {
+        bytes: usize,
+    },
+    Memalign {
+        alignment: usize,
+        bytes: usize,
+    },
+    /// The arguments make no sense or cannot be met; the error number.
+    Refuse(c_int),
+}
+
+impl How {
+    /// Asks the backend, past all hooks.
+    #[inline(always)]
+    fn ask_backend(self, entry: u32) -> *mut c_void {
+        match self {
+            // SAFETY: resolved before any entry point leads here.
+            How::Malloc { bytes } => unsafe { backend::malloc(bytes) },
+            // SAFETY: as above.
+            How::Calloc { bytes } => unsafe { backend::calloc(1, bytes) },
+            // SAFETY: as above; NULL is a valid block.
+            How::Realloc { bytes } => unsafe { backend::realloc(core::ptr::null_mut(), bytes) },
+            How::Memalign { alignment, bytes } if entry == MEMHOOK_ENTRY_ALIGNED_ALLOC => {
+                // SAFETY: as above.
+                unsafe { backend::aligned_alloc(alignment, bytes) }
+            }
+            // SAFETY: as above.
+            How::Memalign { alignment, bytes } => unsafe { backend::memalign(alignment, bytes) },
+            How::Refuse(error) => {
+                // SAFETY: errno of this thread.
+                unsafe { crate::sys::thread::errno_location().write(error) };
+                core::ptr::null_mut()
+            }
+        }
+    }
+}
+
+/// Every call that makes a block. On failure the result is NULL and errno says why.
+fn allocate(ask: Ask, how: How, frame: usize) -> *mut c_void {
+    let Some(record) = guard::record() else {
+        // No memory for what the library must know of this thread: there is none for the block.
+        return How::Refuse(libc::ENOMEM).ask_backend(ask.entry);
+    };
+    note(record, ask.entry);
+    let errno = record.errno();
+    let block = match grace::enter(record, frame) {
+        None => how.ask_backend(ask.entry),
+        Some(section) => {
+            let view = chain::current(&section).view(record);
+            let call = ask.call(record);
+            let block = if view.interceptors.get().is_empty() {
+                how.ask_backend(ask.entry)
+            } else {
+                through(&call, how, view, record)
+            };
+            let outcome = record.errno();
+            tell(view.after_alloc.get(), |told| {
+                // SAFETY: the program's own function, by the contract of memhook_observe.
+                unsafe { (told.function)(&raw const call, block, told.user) }
+            });
+            drop(section);
+            record.set_errno(outcome);
+            block
+        }
+    };
+    if !block.is_null() {
+        record.set_errno(errno);
+    }
+    block
+}
+
+#[inline(always)]
+fn tell<F: Copy>(all: &[Told<F>], mut one: impl FnMut(Told<F>)) {
+    for &told in all {
+        one(told);
+    }
+}
+
+/// A new block through the interceptors of `view`, marked as theirs.
+fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut c_void {
+    let walk = Walk::making(call, view);
+    let (block, kind) = match how {
+        How::Malloc { bytes } => (walk.malloc(bytes), BY_MALLOC),
+        How::Calloc { bytes } => {
+            let block = walk.malloc(bytes);
+            zero::clear(&walk, block, bytes);
+            (block, BY_MALLOC)
+        }
+        How::Realloc { bytes } => (walk.realloc(core::ptr::null_mut(), bytes), BY_REALLOC),
+        How::Memalign { alignment, bytes } => (walk.memalign(alignment, bytes), BY_MEMALIGN),
+        How::Refuse(_) => (how.ask_backend(call.entry), BY_MALLOC),
+    };
+    if block.is_null() {
+        record.set_errno(match how {
+            How::Refuse(error) => error,
+            _ => walk.failure(),
+        });
+        return block;
+    }
+    let [by_malloc, by_realloc, by_memalign] = view.owners;
+    let owner = match kind {
+        BY_MALLOC => by_malloc,
+        BY_REALLOC => by_realloc,
+        _ => by_memalign,
+    };
+    if owner == 0 {
+        return block;
+    }
+    if !ownership::mark(block, owner) {
+        walk.free(block);
+        record.set_errno(libc::ENOMEM);
+        return core::ptr::null_mut();
+    }
+    ownership::made(owner, record);
+    block
+}
+
+/// Every call that gives a block back. `block` is not NULL.
+fn release(ask: Ask, frame: usize) {
+    let block = ask.block;
+    let owner = ownership::owner(block);
+    let Some(record) = guard::record() else {
+        // Without a record no section can be entered: an owned block is lost, any other is not.
+        if owner == 0 {
+            // SAFETY: the program's block, and the backend made it.
+            unsafe { backend::free(block) };
+        }
+        return;
+    };
+    note(record, ask.entry);
+    let errno = record.errno();
+    let entered = grace::enter(record, frame);
+    if owner == 0 && entered.is_none() {
+        // SAFETY: the program's block, and the backend made it.
+        unsafe { backend::free(block) };
+        record.set_errno(errno);
+        return;
+    }
+    let call = ask.call(record);
+    let nested = entered.is_none();
+    let section = entered.unwrap_or_else(|| grace::enter_anyhow(record));
+    let view = chain::current(&section).view(record);
+    if !nested {
+        tell(view.before_free.get(), |told| {
+            // SAFETY: the program's own function, by the contract of memhook_observe.
+            unsafe { (told.function)(&raw const call, told.user) }
+        });
+    }
+    if owner != 0 {
+        ownership::clear(block);
+    }
+    Walk::taking(&call, (!nested).then_some(view), owner).free(block);
+    if owner != 0 {
+        ownership::gone(owner, record);
+    }
+    drop(section);
+    record.set_errno(errno);
+}
+
+/// realloc and reallocarray of a block. `ask.block` is not NULL; `how` is `Realloc` or `Refuse`.
+fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
+    let block = ask.block;
+    let owner = ownership::owner(block);
+    let Some(record) = guard::record() else {
+        return How::Refuse(libc::ENOMEM).ask_backend(ask.entry);
+    };
+    note(record, ask.entry);
+    let errno = record.errno();
+    let How::Realloc { bytes } = how else { return how.ask_backend(ask.entry) };
+    let entered = grace::enter(record, frame);
+    if owner == 0 && entered.is_none() {
+        // SAFETY: the program's block, and the backend made it.
+        let new = unsafe { backend::realloc(block, bytes) };
+        if !new.is_null() {
+            record.set_errno(errno);
+        }
+        return new;
+    }
+    let call = ask.call(record);
+    let nested = entered.is_none();
+    let section = entered.unwrap_or_else(|| grace::enter_anyhow(record));
+    let view = chain::current(&section).view(record);
+    let heard = if nested { None } else { Some(view) };
+    if let Some(view) = heard {
+        tell(view.realloc_begin.get(), |told| {
+            // SAFETY: the program's own function, by the contract of memhook_observe.
+            unsafe { (told.function)(&raw const call, told.user) }
+        });
+    }
+    if owner != 0 {
+        ownership::clear(block);
+    }
+    let walk = Walk::taking(&call, heard, owner);
+    let new = walk.realloc(block, bytes);
+    // The old block is gone when there is a new one, and when it was resized to nothing.
+    let done = !new.is_null() || bytes == 0;
+    let outcome = if !new.is_null() || done { errno } else { walk.failure() };
+    if owner != 0 {
+        match (new.is_null(), done) {
+            (false, _) => ownership::mark_surely(new, owner),
+            (true, false) => ownership::mark_surely(block, owner),
+            (true, true) => ownership::gone(owner, record),
+        }
+    }
+    if let Some(view) = heard {
+        if done {
+            tell(view.realloc_commit.get(), |told| {
+                // SAFETY: the program's own function, by the contract of memhook_observe.
+                unsafe { (told.function)(&raw const call, new, told.user) }
+            });
+        } else {
+            tell(view.realloc_abort.get(), |told| {
+                // SAFETY: the program's own function, by the contract of memhook_observe.
+                unsafe { (told.function)(&raw const call, told.user) }
+            });
+        }
+    }
+    drop(section);
+    record.set_errno(outcome);
+    new
+}
+
+pub(crate) unsafe extern "C" fn malloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
+    let ask = Ask { entry: MEMHOOK_ENTRY_MALLOC, requested, alignment: 0, count: 1, block: NONE, caller };
+    allocate(ask, How::Malloc { bytes: requested }, frame)
+}
+
+const NONE: *mut c_void = core::ptr::null_mut();
+
+pub(crate) unsafe extern "C" fn calloc(
+    count: usize,
+    each: usize,
+    frame: usize,
+    caller: usize,
+) -> *mut c_void {
+    let bytes = count.checked_mul(each);
+    let requested = bytes.unwrap_or(usize::MAX);
+    let ask = Ask { entry: MEMHOOK_ENTRY_CALLOC, requested, alignment: 0, count, block: NONE, caller };
+    allocate(ask, bytes.map_or(How::Refuse(libc::ENOMEM), |bytes| How::Calloc { bytes }), frame)
+}
+
+pub(crate) unsafe extern "C" fn realloc(
+    block: *mut c_void,
+    requested: usize,
+    frame: usize,
+    caller: usize,
+) -> *mut c_void {
+    let ask = Ask { entry: MEMHOOK_ENTRY_REALLOC, requested, alignment: 0, count: 1, block, caller };
+    any_realloc(ask, How::Realloc { bytes: requested }, frame)
+}
+
+pub(crate) unsafe extern "C" fn reallocarray(
+    block: *mut c_void,
+    count: usize,
+    each: usize,
+    frame: usize,
+    caller: usize,
+) -> *mut c_void {
+    let bytes = count.checked_mul(each);
+    let requested = bytes.unwrap_or(usize::MAX);
+    let ask = Ask { entry: MEMHOOK_ENTRY_REALLOCARRAY, requested, alignment: 0, count, block, caller };
+    any_realloc(ask, bytes.map_or(How::Refuse(libc::ENOMEM), |bytes| How::Realloc { bytes }), frame)
+}
+
+fn any_realloc(ask: Ask, how: How, frame: usize) -> *mut c_void {
+    if ask.block.is_null() { allocate(ask, how, frame) } else { resize(ask, how, frame) }
+}
+
+fn aligned(entry: u32, alignment: usize, requested: usize, frame: usize, caller: usize) -> *mut c_void {
+    let ask = Ask { entry, requested, alignment, count: 1, block: NONE, caller };
+    allocate(ask, How::Memalign { alignment, bytes: requested }, frame)
+}
+
+pub(crate) unsafe extern "C" fn memalign(
+    alignment: usize,
+    requested: usize,
+    frame: usize,
+    caller: usize,
+) -> *mut c_void {
+    aligned(MEMHOOK_ENTRY_MEMALIGN, alignment, requested, frame, caller)
+}
+
+pub(crate) unsafe extern "C" fn aligned_alloc(
+    alignment: usize,
+    requested: usize,
+    frame: usize,
+    caller: usize,
+) -> *mut c_void {
+    aligned(MEMHOOK_ENTRY_ALIGNED_ALLOC, alignment, requested, frame, caller)
+}
+
+pub(crate) unsafe extern "C" fn posix_memalign(
+    out: *mut *mut c_void,
+    alignment: usize,
+    requested: usize,
+    frame: usize,
+    caller: usize,
+) -> c_int {
+    let valid = alignment.is_power_of_two() && alignment >= size_of::<usize>();
+    let how = if valid { How::Memalign { alignment, bytes: requested } } else { How::Refuse(libc::EINVAL) };
+    let ask =
+        Ask { entry: MEMHOOK_ENTRY_POSIX_MEMALIGN, requested, alignment, count: 1, block: NONE, caller };
+    let errno = crate::sys::thread::errno_location();
+    // SAFETY: errno of this thread.
+    let before = unsafe { errno.read() };
+    let block = allocate(ask, how, frame);
+    if !block.is_null() {
+        // SAFETY: posix_memalign's caller gives a writable pointer.
+        unsafe { out.write(block) };
+        return 0;
+    }
+    // SAFETY: errno of this thread; posix_memalign leaves it alone.
+    unsafe { errno.write(before) };
+    if valid { libc::ENOMEM } else { libc::EINVAL }
+}
+
+pub(crate) unsafe extern "C" fn valloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
+    let alignment = backend::page_size();
+    let ask = Ask { entry: MEMHOOK_ENTRY_VALLOC, requested, alignment: 0, count: 1, block: NONE, caller };
+    allocate(ask, How::Memalign { alignment, bytes: requested }, frame)
+}
+
+pub(crate) unsafe extern "C" fn pvalloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
+    let alignment = backend::page_size();
+    let how = match backend::whole_pages(requested) {
+        Some(bytes) => How::Memalign { alignment, bytes },
+        None => How::Refuse(libc::ENOMEM),
+    };
+    let ask = Ask { entry: MEMHOOK_ENTRY_PVALLOC, requested, alignment: 0, count: 1, block: NONE, caller };
+    allocate(ask, how, frame)
+}
+
+fn any_free(entry: u32, block: *mut c_void, requested: usize, alignment: usize, frame: usize, caller: usize) {
+    let ask = Ask { entry, requested, alignment, count: 1, block, caller };
+    if !block.is_null() {
+        return release(ask, frame);
+    }
+    if let Some(record) = guard::record() {
+        note(record, entry);
+    }
+}
+
+pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: usize) {
+    any_free(MEMHOOK_ENTRY_FREE, block, 0, 0, frame, caller);
+}
+
+pub(crate) unsafe extern "C" fn free_sized(block: *mut c_void, bytes: usize, frame: usize, caller: usize) {
+    any_free(MEMHOOK_ENTRY_FREE_SIZED, block, bytes, 0, frame, caller);
+}
+
+pub(crate) unsafe extern "C" fn free_aligned_sized(
+    block: *mut c_void,
+    alignment: usize,
+    bytes: usize,
+    frame: usize,
+    caller: usize,
+) {
+    any_free(MEMHOOK_ENTRY_FREE_ALIGNED_SIZED, block, bytes, alignment, frame, caller);
+}
+
+pub(crate) unsafe extern "C" fn usable_size(block: *mut c_void, frame: usize, caller: usize) -> usize {
+    let ask = Ask { entry: MEMHOOK_ENTRY_USABLE_SIZE, requested: 0, alignment: 0, count: 1, block, caller };
+    let Some(record) = guard::record() else { return 0 };
+    note(record, ask.entry);
+    if block.is_null() {
+        return 0;
+    }
+    let owner = ownership::owner(block);
+    let errno = record.errno();
+    let entered = grace::enter(record, frame);
+    let nested = entered.is_none();
+    let section = entered.unwrap_or_else(|| grace::enter_anyhow(record));
+    let call = ask.call(record);
+    let view = chain::current(&section).view(record);
+    let usable = Walk::taking(&call, (!nested).then_some(view), owner).usable_size(block);
+    drop(section);
+    record.set_errno(errno);
+    usable
+}

@@ -1,0 +1,79 @@
+//! The stubs for x86-64 (System V calling convention).
+
+/// Jumps through the entry table in force. Arguments, stack and return address stay untouched.
+macro_rules! jump_through_table {
+    ($current:path, $entry:ident) => {
+        core::arch::naked_asm!(
+            "mov rax, qword ptr [rip + {current}]",
+            "jmp qword ptr [rax + {offset}]",
+            current = sym $current,
+            offset = const $entry as usize * 8,
+        )
+    };
+}
+
+/// Calls `start::first` with the arguments kept, and jumps through the table that it returns.
+macro_rules! start_then_jump {
+    ($first:path, $entry:ident) => {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "push rdi",
+            ".cfi_adjust_cfa_offset 8",
+            "push rsi",
+            ".cfi_adjust_cfa_offset 8",
+            "push rdx",
+            ".cfi_adjust_cfa_offset 8",
+            "call {first}",
+            "pop rdx",
+            ".cfi_adjust_cfa_offset -8",
+            "pop rsi",
+            ".cfi_adjust_cfa_offset -8",
+            "pop rdi",
+            ".cfi_adjust_cfa_offset -8",
+            "jmp qword ptr [rax + {offset}]",
+            ".cfi_endproc",
+            first = sym $first,
+            offset = const $entry as usize * 8,
+        )
+    };
+}
+
+/// Adds the stack pointer and the return address behind 1, 2 or 3 arguments.
+macro_rules! add_frame_and_caller {
+    ($target:path, 1) => { add_frame_and_caller!(@ $target, "rsi", "rdx") };
+    ($target:path, 2) => { add_frame_and_caller!(@ $target, "rdx", "rcx") };
+    ($target:path, 3) => { add_frame_and_caller!(@ $target, "rcx", "r8") };
+    (@ $target:path, $frame:literal, $caller:literal) => {
+        core::arch::naked_asm!(
+            concat!("mov ", $frame, ", rsp"),
+            concat!("mov ", $caller, ", qword ptr [rsp]"),
+            "jmp {target}",
+            target = sym $target,
+        )
+    };
+}
+
+/// Calls a function with the format and where the other arguments are: pointer and number of
+/// those in registers, pointer to those on the stack.
+macro_rules! hand_on_variadic {
+    ($target:path) => {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "push r9",
+            "push r8",
+            "push rcx",
+            "push rdx",
+            "push rsi",
+            ".cfi_adjust_cfa_offset 40",
+            "mov rsi, rsp",
+            "mov edx, 5",
+            "lea rcx, [rsp + 48]",
+            "call {target}",
+            "add rsp, 40",
+            ".cfi_adjust_cfa_offset -40",
+            "ret",
+            ".cfi_endproc",
+            target = sym $target,
+        )
+    };
+}

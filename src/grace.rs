@@ -1,0 +1,336 @@
+//! Read sections, grace periods, and work that waits for them.
+//!
+//! Never: makes a reader wait; runs deferred work inside a section.
+//!
+//! Every publication begins a new epoch. A thread that enters a section notes the epoch in its
+//! record; the grace period of a publication is over when no section is open that was entered
+//! in an older epoch. A reader that finds, on leaving, that the epoch has changed under it does
+//! what writers wait for: it wakes them and runs the deferred work that has become due.
+//!
+//! # Invariants
+//!
+//! 1. Who loads the chain in force in a section may use it until the section ends.
+//! 2. Deferred work runs once, outside all sections older than its ticket.
+//! 3. A reader leaves its section after its last use of the chain, and looks at the epoch after that.
+//!
+//! # Edges
+//!
+//! | edge    | from                            | to                        | carries |
+//! | ------- | ------------------------------- | ------------------------- | ------- |
+//! | `enter` | `barrier::light` in `enter`     | `barrier::heavy` in `advance` | either the reader sees the new chain, or the writer sees the reader |
+//! | `leave` | `Section::drop` Release         | `oldest` Acquire          | the reader's last use of the chain |
+//! | `epoch` | `advance` AcqRel                | `enter` Acquire           | a section in the new epoch sees the new chain |
+//! | `wake`  | `left` SeqCst fence             | `wait` SeqCst fence       | either the reader sees the waiter, or the waiter sees that the reader left |
+//! | `defer` | `defer` AcqRel                  | `poll` AcqRel             | the deferred work itself |
+
+use crate::guard::{self, BUSY, EPOCH_ONE, INSIDE, Record};
+use crate::sys::{barrier, futex, thread};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+
+#[repr(align(64))]
+struct Line<T>(T);
+
+/// The epoch as a record's word shows it in a section: with `INSIDE` set.
+static EPOCH: Line<AtomicU64> = Line(AtomicU64::new(EPOCH_ONE | INSIDE));
+
+/// Changes whenever somebody who waits should look again.
+static CHANGES: AtomicU32 = AtomicU32::new(0);
+static WAITERS: AtomicU32 = AtomicU32::new(0);
+
+/// The point in time from which on a section sees a publication.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
+/// An open read section. Ends when dropped.
+pub(crate) struct Section {
+    record: &'static Record,
+    /// False where an outer section of this thread is open anyway.
+    outermost: bool,
+}
+
+/// Begins a read section for an allocation call; `None` where this thread's calls go to the
+/// backend: inside a callback, and while suspended.
+///
+/// `frame` is the stack pointer of the entry point's caller.
+#[inline(always)]
+pub(crate) fn enter(record: &'static Record, frame: usize) -> Option<Section> {
+    // ORDERING [none]: Relaxed. Written by this thread.
+    let word = record.word.load(Ordering::Relaxed);
+    if word & BUSY != 0 && !was_abandoned(record, word, frame) {
+        return None;
+    }
+    Some(open(record, 0, frame))
+}
+
+/// Begins a read section whatever the thread is doing: for writers, and for the free of an
+/// owned block inside a callback. One that is open already is continued.
+pub(crate) fn enter_anyhow(record: &'static Record) -> Section {
+    // ORDERING [none]: Relaxed. Written by this thread.
+    let word = record.word.load(Ordering::Relaxed);
+    let frame = crate::sys::tls::stack_pointer();
+    if word & INSIDE != 0 && !was_abandoned(record, word, frame) {
+        return Section { record, outermost: false };
+    }
+    open(record, word & guard::SUSPENDED, frame)
+}
+
+#[inline(always)]
+fn open(record: &'static Record, suspended: u64, frame: usize) -> Section {
+    // ORDERING [epoch]: Acquire. A new epoch implies the new chain. Other end: `advance`.
+    let epoch = EPOCH.0.load(Ordering::Acquire);
+    // ORDERING [enter]: Relaxed. `light` puts it before our load of the chain.
+    record.word.store(epoch | suspended, Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. Read by this thread only.
+    record.frame.store(frame, Ordering::Relaxed);
+    barrier::light();
+    Section { record, outermost: true }
+}
+
+/// Whether the open section was left without being ended: by longjmp, by an exception, by
+/// pthread_exit, or by a vfork child that ended in a callback. Its frame is gone then: the
+/// stack pointer has come back to where it was entered, or beyond.
+#[cold]
+fn was_abandoned(record: &Record, word: u64, frame: usize) -> bool {
+    // ORDERING [none]: Relaxed. Written by this thread.
+    let entered = record.frame.load(Ordering::Relaxed);
+    if word & INSIDE == 0 || frame < entered || thread::on_signal_stack() {
+        return false;
+    }
+    // ORDERING [leave]: Release. Whatever the abandoned call did is over.
+    record.word.store(word & guard::SUSPENDED, Ordering::Release);
+    word & guard::SUSPENDED == 0
+}
+
+impl Drop for Section {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if !self.outermost {
+            return;
+        }
+        // ORDERING [none]: Relaxed. Written by this thread.
+        let word = self.record.word.load(Ordering::Relaxed);
+        // ORDERING [leave]: Release. Our last use of the chain before it. Other end: `oldest`.
+        self.record.word.store(word & guard::SUSPENDED, Ordering::Release);
+        barrier::light();
+        // ORDERING [epoch]: Relaxed. Only whether it changed. `light` keeps it after the store.
+        if EPOCH.0.load(Ordering::Relaxed) != word {
+            left();
+        }
+    }
+}
+
+/// A section ended during which the epoch changed, or which was entered while suspended.
+#[cold]
+fn left() {
+    // ORDERING [wake]: SeqCst. Our leaving before our look at who waits. Other end: `wait`.
+    fence(Ordering::SeqCst);
+    changed();
+    poll();
+}
+
+/// Wakes all who wait.
+pub(crate) fn changed() {
+    // ORDERING [wake]: SeqCst. Before the look at WAITERS. Other end: `wait`.
+    CHANGES.fetch_add(1, Ordering::SeqCst);
+    // ORDERING [wake]: SeqCst. After the change. Other end: `wait`.
+    if WAITERS.load(Ordering::SeqCst) != 0 {
+        futex::wake_all(&CHANGES);
+    }
+}
+
+/// Begins a new epoch after a publication. Sections that do not see it are older than the ticket.
+pub(crate) fn advance() -> Ticket {
+    // ORDERING [epoch]: AcqRel. The publication before the epoch. Other end: `open`.
+    let before = EPOCH.0.fetch_add(EPOCH_ONE, Ordering::AcqRel);
+    barrier::heavy();
+    Ticket(before.wrapping_add(EPOCH_ONE))
+}
+
+/// Whether every section that may not have seen the publication has ended.
+pub(crate) fn is_over(ticket: Ticket) -> bool {
+    oldest() >= ticket.0
+}
+
+/// The epoch of the oldest open section; the largest number where none is open.
+fn oldest() -> u64 {
+    let mut oldest = u64::MAX;
+    for record in guard::records() {
+        // ORDERING [leave]: Acquire. The reader's last use of its chain. Other end: `Section::drop`.
+        let word = record.word.load(Ordering::Acquire);
+        if word & INSIDE != 0 && (word & !guard::SUSPENDED) < oldest && !died_inside(record) {
+            oldest = word & !guard::SUSPENDED;
+        }
+    }
+    oldest
+}
+
+/// Whether the record's thread ended inside its section. Asked only of sections in older epochs.
+fn died_inside(record: &Record) -> bool {
+    // ORDERING [none]: Relaxed. The current epoch need not be waited for.
+    let now = EPOCH.0.load(Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. A hint; the caller has the value it decides on.
+    record.word.load(Ordering::Relaxed) & !guard::SUSPENDED != now && record.is_dead()
+}
+
+/// Waits until `done` answers true, asking again whenever a section ends that delays somebody;
+/// false if `deadline_ns` (monotonic) passes before. Runs deferred work meanwhile.
+pub(crate) fn wait(deadline_ns: Option<u64>, done: &mut dyn FnMut() -> bool) -> bool {
+    const LOOK_AGAIN_NS: u64 = 20_000_000;
+    for _ in 0..64 {
+        poll();
+        if done() {
+            return true;
+        }
+        core::hint::spin_loop();
+    }
+    // ORDERING [wake]: SeqCst. Before the look at what is waited for. Other end: `left`.
+    WAITERS.fetch_add(1, Ordering::SeqCst);
+    let result = loop {
+        // ORDERING [wake]: SeqCst. Before the look at what is waited for.
+        let seen = CHANGES.load(Ordering::SeqCst);
+        // ORDERING [wake]: SeqCst. Other end: the fence in `left`.
+        fence(Ordering::SeqCst);
+        poll();
+        if done() {
+            break true;
+        }
+        // Once in a while without being woken: a thread that dies in its section wakes nobody.
+        let mut nap = LOOK_AGAIN_NS;
+        if let Some(deadline) = deadline_ns {
+            let now = thread::monotonic_ns();
+            if now >= deadline {
+                break false;
+            }
+            nap = nap.min(deadline - now);
+        }
+        futex::wait(&CHANGES, seen, nap);
+    };
+    // ORDERING [none]: Relaxed. Nothing is published by waiting less.
+    WAITERS.fetch_sub(1, Ordering::Relaxed);
+    result
+}
+
+/// Work that is done once a grace period is over. Embedded in what it is about.
+#[repr(C)]
+pub(crate) struct Deferred {
+    next: AtomicPtr<Deferred>,
+    ticket: AtomicU64,
+    run: AtomicPtr<()>,
+}
+
+type Work = unsafe fn(*mut Deferred);
+
+static QUEUE: AtomicPtr<Deferred> = AtomicPtr::new(core::ptr::null_mut());
+
+impl Deferred {
+    pub(crate) const fn new() -> Deferred {
+        Deferred {
+            next: AtomicPtr::new(core::ptr::null_mut()),
+            ticket: AtomicU64::new(0),
+            run: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+}
+
+/// Has `run` called on `item` when the grace period of `ticket` is over, by any thread.
+///
+/// # Safety
+///
+/// `item` lives until then and is in no queue; `run` may be called with it.
+pub(crate) unsafe fn defer(item: *mut Deferred, ticket: Ticket, run: Work) {
+    // SAFETY: alive by the caller's contract.
+    let node = unsafe { &*item };
+    // ORDERING [none]: Relaxed. Published by `push`.
+    node.ticket.store(ticket.0, Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. Published by `push`.
+    node.run.store(run as *mut (), Ordering::Relaxed);
+    push(item);
+}
+
+fn push(item: *mut Deferred) {
+    // SAFETY: queued items live until they are run.
+    let node = unsafe { &*item };
+    // ORDERING [none]: Relaxed. The exchange below checks it.
+    let mut first = QUEUE.load(Ordering::Relaxed);
+    loop {
+        // ORDERING [none]: Relaxed. Published by the exchange.
+        node.next.store(first, Ordering::Relaxed);
+        // ORDERING [defer]: AcqRel and Relaxed. The item before its place. Other end: `poll`.
+        match QUEUE.compare_exchange_weak(first, item, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(now) => first = now,
+        }
+    }
+}
+
+/// What is to be done after deferred work: see [`after_deferred`].
+static AFTER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Sets what [`poll`] does after it ran deferred work.
+pub(crate) fn after_deferred(work: fn()) {
+    // ORDERING [none]: Relaxed. A function, which is there before the program is.
+    AFTER.store(work as *mut (), Ordering::Relaxed);
+}
+
+fn after() {
+    // ORDERING [none]: Relaxed. As above.
+    let work = AFTER.load(Ordering::Relaxed);
+    if !work.is_null() {
+        // SAFETY: `after_deferred` stored a function of this type.
+        let work = unsafe { core::mem::transmute::<*mut (), fn()>(work) };
+        work();
+    }
+}
+
+/// Runs the deferred work that is due. Does nothing inside a section.
+pub(crate) fn poll() {
+    // ORDERING [defer]: Relaxed. A first look, to keep the common case cheap.
+    if QUEUE.load(Ordering::Relaxed).is_null() {
+        return;
+    }
+    let Some(record) = guard::record() else { return };
+    if record.is_inside() {
+        return;
+    }
+    loop {
+        // ORDERING [defer]: AcqRel. The items. Other end: `push`.
+        let mut item = QUEUE.swap(core::ptr::null_mut(), Ordering::AcqRel);
+        let due_before = oldest();
+        let mut early = None;
+        let mut ran = false;
+        while !item.is_null() {
+            // SAFETY: taken from the queue by us alone, and alive until it is run.
+            let node = unsafe { &*item };
+            // ORDERING [none]: Relaxed. Ordered by the swap above.
+            let next = node.next.load(Ordering::Relaxed);
+            // ORDERING [none]: Relaxed. Ordered by the swap above.
+            let ticket = node.ticket.load(Ordering::Relaxed);
+            if ticket <= due_before {
+                // ORDERING [none]: Relaxed. Ordered by the swap above.
+                let run = node.run.load(Ordering::Relaxed);
+                // SAFETY: `defer` stored a `Work`.
+                let run = unsafe { core::mem::transmute::<*mut (), Work>(run) };
+                // SAFETY: the grace period of its ticket is over, which is what it waited for.
+                unsafe { run(item) };
+                ran = true;
+            } else {
+                early = Some(early.unwrap_or(ticket).min(ticket));
+                push(item);
+            }
+            item = next;
+        }
+        if ran {
+            changed();
+            after();
+        }
+        let Some(earliest) = early else {
+            return;
+        };
+        // Whoever left its section meanwhile found the queue empty: look again.
+        // ORDERING [wake]: SeqCst. Our push before our look. Other end: the fence in `left`.
+        fence(Ordering::SeqCst);
+        if oldest() < earliest {
+            return;
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! memhook: allocation hooks for C programs.
+//!
+//! The interface is C's, in `include/memhook.h`, which is generated from [`abi`] and [`api`].
+//! This is the table of contents, in the order of dependence: a room uses only rooms below it
+//! (`tests/house.rs` checks that).
+//!
+//! ```text
+//! entry start api       what C sees: the interposed symbols; the first call; memhook_…
+//! dispatch registry     an allocation call; a change of hooks. Siblings: they never meet
+//! chain ownership       the immutable list of hooks; which interceptors made a block
+//! backend grace guard   the allocator below; read sections; "this thread is inside"
+//! scratch roster        memory of our own; lists that only grow
+//! abi sys               what C is compiled against; the machine
+//! ```
+
+#![no_std]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("memhook has entry stubs for x86-64 and aarch64 only: add src/entry/<architecture>.rs");
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+compile_error!("memhook interposes glibc's allocator functions: it needs a Linux target with glibc");
+#[cfg(not(any(panic = "abort", test)))]
+compile_error!("memhook must be built with panic = \"abort\": nothing may unwind through an allocation call");
+
+pub mod api;
+
+mod entry;
+mod selftest;
+mod start;
+
+mod dispatch;
+mod registry;
+
+mod chain;
+mod ownership;
+
+mod backend;
+mod grace;
+mod guard;
+
+mod roster;
+mod scratch;
+
+pub mod abi;
+mod sys;

@@ -1,0 +1,172 @@
+//! Tries whether the allocation calls of a program or a shared object really arrive here.
+//!
+//! Never: changes what a call does. While a test runs, every call of the process takes the full
+//! way through the library, which serves it as before.
+
+use crate::abi::*;
+use crate::dispatch::PROBING;
+use crate::guard::{self, Record};
+use crate::registry::Probe;
+use crate::sys::elf::{Object, for_each_object};
+use crate::{backend, entry};
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::Ordering;
+
+type Function = unsafe extern "C" fn();
+
+/// What a test found.
+pub(crate) struct Findings {
+    /// Entry points that were called and did not arrive, by number.
+    pub(crate) missed: u32,
+    /// Where the first of them leads.
+    pub(crate) leads_to: Option<usize>,
+    tested: u32,
+}
+
+/// Calls entry points and looks which of them arrive.
+struct Trial<'a> {
+    record: &'a Record,
+    _probe: Probe,
+    findings: Findings,
+}
+
+impl Trial<'_> {
+    fn begin() -> Result<Trial<'static>, c_int> {
+        let record = guard::record().ok_or(libc::ENOMEM)?;
+        let findings = Findings { missed: 0, leads_to: None, tested: 0 };
+        Ok(Trial { record, _probe: Probe::begin()?, findings })
+    }
+
+    /// # Safety
+    ///
+    /// `function` is of the type of the entry point.
+    unsafe fn try_one(&mut self, number: u32, function: Function) {
+        // ORDERING [none]: Relaxed. Written and read by this thread.
+        self.record.probe.store(PROBING, Ordering::Relaxed);
+        // SAFETY: the caller's contract.
+        let block = unsafe { call_once(number, function) };
+        // ORDERING [none]: Relaxed. Written and read by this thread.
+        let seen = self.record.probe.swap(0, Ordering::Relaxed);
+        let arrived = seen & (1 << number) != 0;
+        self.findings.tested |= 1 << number;
+        if !arrived {
+            self.findings.missed |= 1 << number;
+            self.findings.leads_to.get_or_insert(function as *const () as usize);
+        }
+        // A block of an allocator that we do not know is left: a few bytes, once.
+        if arrived && !block.is_null() {
+            let [_, free, ..] = entry::EXPORTED;
+            // SAFETY: it is our own free.
+            let free = unsafe { core::mem::transmute::<Function, unsafe extern "C" fn(*mut c_void)>(free) };
+            // SAFETY: the block came through our own entry point.
+            unsafe { free(block) };
+        }
+    }
+}
+
+/// Calls an entry point in the least consequential way; returns the block it made, if any.
+///
+/// # Safety
+///
+/// `function` is of the type of the entry point.
+unsafe fn call_once(number: u32, function: Function) -> *mut c_void {
+    type One = unsafe extern "C" fn(usize) -> *mut c_void;
+    type Two = unsafe extern "C" fn(usize, usize) -> *mut c_void;
+    type Three = unsafe extern "C" fn(usize, usize, usize) -> *mut c_void;
+    // SAFETY: the same registers are passed whatever the types of the arguments are; which of
+    // these the entry point is like is decided below.
+    let one = unsafe { core::mem::transmute::<Function, One>(function) };
+    // SAFETY: as above.
+    let two = unsafe { core::mem::transmute::<Function, Two>(function) };
+    // SAFETY: as above.
+    let three = unsafe { core::mem::transmute::<Function, Three>(function) };
+    let none = core::ptr::null_mut();
+    match number {
+        // SAFETY: a malloc, valloc or pvalloc of one byte.
+        MEMHOOK_ENTRY_MALLOC | MEMHOOK_ENTRY_VALLOC | MEMHOOK_ENTRY_PVALLOC => unsafe { one(1) },
+        // SAFETY: one element of one byte; alignment and size 16.
+        MEMHOOK_ENTRY_CALLOC => unsafe { two(1, 1) },
+        // SAFETY: a realloc of NULL to one byte.
+        MEMHOOK_ENTRY_REALLOC => unsafe { two(0, 1) },
+        // SAFETY: a reallocarray of NULL to one element of one byte.
+        MEMHOOK_ENTRY_REALLOCARRAY => unsafe { three(0, 1, 1) },
+        // SAFETY: alignment 16, 16 bytes.
+        MEMHOOK_ENTRY_MEMALIGN | MEMHOOK_ENTRY_ALIGNED_ALLOC => unsafe { two(16, 16) },
+        MEMHOOK_ENTRY_POSIX_MEMALIGN => {
+            let mut block = none;
+            // SAFETY: the first argument is the address of a pointer.
+            unsafe { three(&raw mut block as usize, 16, 16) };
+            block
+        }
+        MEMHOOK_ENTRY_FREE
+        | MEMHOOK_ENTRY_USABLE_SIZE
+        | MEMHOOK_ENTRY_FREE_SIZED
+        | MEMHOOK_ENTRY_FREE_ALIGNED_SIZED => {
+            // SAFETY: NULL does nothing.
+            unsafe { three(0, 0, 0) };
+            none
+        }
+        _ => none,
+    }
+}
+
+/// Tries these functions.
+///
+/// # Safety
+///
+/// Each is NULL or of the type of its entry point.
+pub(crate) unsafe fn try_functions(functions: &[Option<Function>; 13]) -> Result<Findings, c_int> {
+    let mut trial = Trial::begin()?;
+    for (number, function) in (0..).zip(functions) {
+        if let Some(function) = *function {
+            // SAFETY: the caller's contract.
+            unsafe { trial.try_one(number, function) };
+        }
+    }
+    if trial.findings.tested == 0 {
+        return Err(libc::ENOENT);
+    }
+    Ok(trial.findings)
+}
+
+/// Tries the functions that the shared object at `address` calls. `EINVAL`: there is none;
+/// `ENOENT`: it calls none of the entry points.
+pub(crate) fn try_object(address: usize) -> Result<Findings, c_int> {
+    let object = object_at(address).ok_or(libc::EINVAL)?;
+    let mut trial = Trial::begin()?;
+    for number in 0..MEMHOOK_ENTRY_COUNT {
+        object.for_each_binding(backend::entry_name(number), &mut |function| {
+            if function != 0 {
+                // SAFETY: the loader bound it to a function of this name, or, where it has not
+                // been called yet, to the stub that binds it and goes on to it.
+                let function = unsafe { core::mem::transmute::<usize, Function>(function) };
+                // SAFETY: as above.
+                unsafe { trial.try_one(number, function) };
+            }
+        });
+    }
+    if trial.findings.tested == 0 {
+        return Err(libc::ENOENT);
+    }
+    Ok(trial.findings)
+}
+
+fn object_at(address: usize) -> Option<Object> {
+    let mut found = None;
+    for_each_object(&mut |object| {
+        if object.contains(address) {
+            found = Some(*object);
+        }
+        found.is_none()
+    });
+    found
+}
+
+/// The path of the object that holds an address.
+pub(crate) fn object_name(address: usize) -> &'static core::ffi::CStr {
+    match object_at(address).map(|object| object.name()) {
+        Some(name) if !name.is_empty() => name,
+        Some(_) => c"the main program",
+        None => c"an unknown place",
+    }
+}

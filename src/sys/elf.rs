@@ -1,0 +1,265 @@
+//! Looks symbols up in the objects of this process, without the dynamic linker's help.
+//!
+//! dlsym(3) takes the loader's lock and may allocate; the first allocation call comes from the
+//! loader itself, before the C library is initialised. This reads the same tables without
+//! either: dl_iterate_phdr(3) for the objects in link order, their hash tables for the symbol.
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+
+/// The dynamic section of one loaded object, as far as a lookup needs it.
+#[derive(Clone, Copy)]
+pub(crate) struct Object {
+    base: usize,
+    name: *const c_char,
+    segments: *const libc::Elf64_Phdr,
+    segment_count: usize,
+    symbols: *const libc::Elf64_Sym,
+    strings: *const c_char,
+    gnu_hash: *const u32,
+    sysv_hash: *const u32,
+    versions: *const u16,
+    /// Tables of relocations with addend: address and bytes.
+    relocations: [(usize, usize); 2],
+}
+
+/// One entry of a dynamic section (`Elf64_Dyn`).
+#[repr(C)]
+struct Dynamic {
+    tag: i64,
+    value: usize,
+}
+
+/// A relocation with addend (`Elf64_Rela`).
+#[repr(C)]
+struct Relocation {
+    offset: usize,
+    info: u64,
+    addend: i64,
+}
+
+const DT_PLTRELSZ: i64 = 2;
+const DT_HASH: i64 = 4;
+const DT_STRTAB: i64 = 5;
+const DT_SYMTAB: i64 = 6;
+const DT_RELA: i64 = 7;
+const DT_RELASZ: i64 = 8;
+const DT_JMPREL: i64 = 23;
+const DT_GNU_HASH: i64 = 0x6fff_fef5;
+const DT_VERSYM: i64 = 0x6fff_fff0;
+
+const STT_FUNC: u8 = 2;
+const STT_GNU_IFUNC: u8 = 10;
+const SHN_UNDEF: u16 = 0;
+
+#[cfg(target_arch = "x86_64")]
+const POINTER_RELOCATIONS: [u32; 3] = [1, 6, 7]; // R_X86_64_64, GLOB_DAT, JUMP_SLOT
+#[cfg(target_arch = "aarch64")]
+const POINTER_RELOCATIONS: [u32; 3] = [257, 1025, 1026]; // R_AARCH64_ABS64, GLOB_DAT, JUMP_SLOT
+
+/// Calls `visit` for every object in link order until it returns false.
+pub(crate) fn for_each_object(visit: &mut dyn FnMut(&Object) -> bool) {
+    unsafe extern "C" fn step(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
+        // SAFETY: `data` is the pointer passed to dl_iterate_phdr below, to a live reference.
+        let visit = unsafe { &mut *data.cast::<&mut dyn FnMut(&Object) -> bool>() };
+        // SAFETY: the loader gives a valid description for the length of this call.
+        let info = unsafe { &*info };
+        match Object::read(info) {
+            Some(object) if !visit(&object) => 1,
+            _ => 0,
+        }
+    }
+    let mut visit = visit;
+    // SAFETY: `step` has the signature that dl_iterate_phdr calls, and `visit` lives until it returns.
+    unsafe { libc::dl_iterate_phdr(Some(step), (&raw mut visit).cast()) };
+}
+
+/// Calls an indirect function's resolver, as the loader would.
+fn choose(resolver: usize) -> usize {
+    /// `__ifunc_arg_t` of AArch64; other architectures take no arguments.
+    #[repr(C)]
+    struct Arguments {
+        size: u64,
+        hwcap: u64,
+        hwcap2: u64,
+    }
+    const HAS_ARGUMENTS: u64 = 1 << 62;
+    // SAFETY: getauxval reads a vector that the kernel made.
+    let hwcap = unsafe { libc::getauxval(libc::AT_HWCAP) };
+    // SAFETY: as above.
+    let hwcap2 = unsafe { libc::getauxval(libc::AT_HWCAP2) };
+    let arguments = Arguments { size: size_of::<Arguments>() as u64, hwcap, hwcap2 };
+    // SAFETY: the symbol's type says that a resolver is there.
+    let resolver = unsafe {
+        core::mem::transmute::<usize, unsafe extern "C" fn(u64, *const Arguments) -> usize>(resolver)
+    };
+    // SAFETY: these are the arguments that resolvers take; more than they look at do no harm.
+    unsafe { resolver(hwcap | HAS_ARGUMENTS, &raw const arguments) }
+}
+
+impl Object {
+    fn read(info: &libc::dl_phdr_info) -> Option<Object> {
+        let base = info.dlpi_addr as usize;
+        let mut object = Object {
+            base,
+            name: info.dlpi_name,
+            segments: info.dlpi_phdr,
+            segment_count: info.dlpi_phnum.into(),
+            symbols: core::ptr::null(),
+            strings: core::ptr::null(),
+            gnu_hash: core::ptr::null(),
+            sysv_hash: core::ptr::null(),
+            versions: core::ptr::null(),
+            relocations: [(0, 0); 2],
+        };
+        let dynamic = object.segments().iter().find(|s| s.p_type == libc::PT_DYNAMIC)?;
+        let mut entry = (base.wrapping_add(dynamic.p_vaddr as usize)) as *const Dynamic;
+        loop {
+            // SAFETY: the dynamic section of a loaded object is mapped and ends with DT_NULL.
+            let Dynamic { tag, value } = unsafe { entry.read() };
+            // glibc has relocated these addresses, except in the kernel's vdso.
+            let address = if value < base { value.wrapping_add(base) } else { value };
+            let [rela, plt] = &mut object.relocations;
+            match tag {
+                0 => break,
+                DT_STRTAB => object.strings = address as _,
+                DT_SYMTAB => object.symbols = address as _,
+                DT_GNU_HASH => object.gnu_hash = address as _,
+                DT_HASH => object.sysv_hash = address as _,
+                DT_VERSYM => object.versions = address as _,
+                DT_RELA => rela.0 = address,
+                DT_RELASZ => rela.1 = value,
+                DT_JMPREL => plt.0 = address,
+                DT_PLTRELSZ => plt.1 = value,
+                _ => {}
+            }
+            entry = entry.wrapping_add(1);
+        }
+        (!object.symbols.is_null() && !object.strings.is_null()).then_some(object)
+    }
+
+    fn segments(&self) -> &[libc::Elf64_Phdr] {
+        if self.segments.is_null() {
+            return &[];
+        }
+        // SAFETY: the loader gave address and count of the object's program headers.
+        unsafe { core::slice::from_raw_parts(self.segments, self.segment_count) }
+    }
+
+    /// Whether `address` lies in the object.
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        self.segments().iter().filter(|s| s.p_type == libc::PT_LOAD).any(|s| {
+            let start = self.base.wrapping_add(s.p_vaddr as usize);
+            address.wrapping_sub(start) < s.p_memsz as usize
+        })
+    }
+
+    /// The object's path; empty for the main program.
+    pub(crate) fn name(&self) -> &'static CStr {
+        if self.name.is_null() {
+            return c"";
+        }
+        // SAFETY: the loader's string; it lives as long as the object.
+        unsafe { CStr::from_ptr(self.name) }
+    }
+
+    /// The address of the function `name` that the object defines.
+    pub(crate) fn function(&self, name: &CStr) -> Option<usize> {
+        let symbol = if self.gnu_hash.is_null() { self.by_sysv_hash(name) } else { self.by_gnu_hash(name) }?;
+        let address = self.base.wrapping_add(symbol.st_value as usize);
+        match symbol.st_info & 15 {
+            STT_FUNC => Some(address),
+            STT_GNU_IFUNC => Some(choose(address)),
+            _ => None,
+        }
+    }
+
+    fn symbol(&self, index: u32, name: &CStr) -> Option<&libc::Elf64_Sym> {
+        // SAFETY: `index` comes from the object's own hash table.
+        let symbol = unsafe { &*self.symbols.add(index as usize) };
+        // SAFETY: st_name is an offset into the object's string table.
+        let own = unsafe { CStr::from_ptr(self.strings.add(symbol.st_name as usize)) };
+        if symbol.st_shndx == SHN_UNDEF || own != name {
+            return None;
+        }
+        // A version with the hidden bit is for old binaries only.
+        // SAFETY: DT_VERSYM has one entry for each symbol.
+        let hidden = !self.versions.is_null() && unsafe { *self.versions.add(index as usize) } & 0x8000 != 0;
+        (!hidden).then_some(symbol)
+    }
+
+    fn by_gnu_hash(&self, name: &CStr) -> Option<&libc::Elf64_Sym> {
+        let hash = name.to_bytes().iter().fold(5381u32, |h, &c| h.wrapping_mul(33).wrapping_add(c.into()));
+        // SAFETY: the table starts with four words.
+        let [buckets, first, bloom_words, _] = unsafe { *self.gnu_hash.cast::<[u32; 4]>() };
+        let bucket_table = self.gnu_hash.wrapping_add(4 + 2 * bloom_words as usize);
+        let slot = hash.checked_rem(buckets)?;
+        // SAFETY: `slot` is below the number of buckets.
+        let mut index = unsafe { *bucket_table.add(slot as usize) };
+        if index < first {
+            return None;
+        }
+        loop {
+            let chain = bucket_table.wrapping_add(buckets as usize + (index - first) as usize);
+            // SAFETY: chains run through the table up to an entry with bit 0 set.
+            let entry = unsafe { *chain };
+            if (entry ^ hash) >> 1 == 0
+                && let Some(symbol) = self.symbol(index, name)
+            {
+                return Some(symbol);
+            }
+            if entry & 1 != 0 {
+                return None;
+            }
+            index += 1;
+        }
+    }
+
+    fn by_sysv_hash(&self, name: &CStr) -> Option<&libc::Elf64_Sym> {
+        if self.sysv_hash.is_null() {
+            return None;
+        }
+        let hash = name.to_bytes().iter().fold(0u32, |h, &c| {
+            let h = (h << 4).wrapping_add(c.into());
+            let top = h & 0xf000_0000;
+            (h ^ (top >> 24)) & !top
+        });
+        // SAFETY: the table starts with the numbers of buckets and chains.
+        let [buckets, _] = unsafe { *self.sysv_hash.cast::<[u32; 2]>() };
+        let slot = hash.checked_rem(buckets)?;
+        // SAFETY: `slot` is below the number of buckets.
+        let mut index = unsafe { *self.sysv_hash.add(2 + slot as usize) };
+        while index != 0 {
+            if let Some(symbol) = self.symbol(index, name) {
+                return Some(symbol);
+            }
+            // SAFETY: the chain table has one entry for each symbol.
+            index = unsafe { *self.sysv_hash.add(2 + (buckets + index) as usize) };
+        }
+        None
+    }
+
+    /// Calls `visit` with each address that the object keeps of the function `name`: what is
+    /// stored in its relocated pointers.
+    pub(crate) fn for_each_binding(&self, name: &CStr, visit: &mut dyn FnMut(usize)) {
+        for (table, bytes) in self.relocations {
+            let count = bytes / size_of::<Relocation>();
+            for i in 0..count {
+                // SAFETY: DT_RELASZ and DT_PLTRELSZ give the size of the table.
+                let relocation = unsafe { &*(table as *const Relocation).add(i) };
+                if !POINTER_RELOCATIONS.contains(&(relocation.info as u32)) {
+                    continue;
+                }
+                let index = (relocation.info >> 32) as usize;
+                // SAFETY: relocations name symbols of the object's own table.
+                let symbol = unsafe { &*self.symbols.add(index) };
+                // SAFETY: st_name is an offset into the object's string table.
+                let own = unsafe { CStr::from_ptr(self.strings.add(symbol.st_name as usize)) };
+                if own == name {
+                    let slot = self.base.wrapping_add(relocation.offset) as *const usize;
+                    // SAFETY: the loader has written the pointer at this place.
+                    visit(unsafe { slot.read_volatile() });
+                }
+            }
+        }
+    }
+}

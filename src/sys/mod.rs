@@ -1,0 +1,34 @@
+//! The machine: system calls, the thread-local word, pages, futexes, barriers.
+//!
+//! Never: touches errno, calls into the C library on an allocation call, allocates from a heap.
+
+pub(crate) mod barrier;
+pub(crate) mod elf;
+pub(crate) mod futex;
+pub(crate) mod pages;
+mod syscall;
+pub(crate) mod thread;
+pub(crate) mod tls;
+
+/// Writes to standard error. A full or closed one loses the text: there is nobody to tell.
+pub(crate) fn write_error(mut text: &[u8]) {
+    while !text.is_empty() {
+        let wrote = syscall::write(2, text);
+        if wrote == -(libc::EINTR as isize) {
+            continue;
+        }
+        match usize::try_from(wrote).ok().and_then(|n| text.get(n..)) {
+            Some(rest) if wrote > 0 => text = rest,
+            _ => return,
+        }
+    }
+}
+
+/// Says what is wrong and ends the process: for states in which no call can be answered.
+pub(crate) fn die(text: &[u8]) -> ! {
+    write_error(text);
+    // SAFETY: abort has no precondition.
+    unsafe { libc::abort() }
+}
+
+pub(crate) use syscall::pagemap;

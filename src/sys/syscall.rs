@@ -1,0 +1,125 @@
+//! System calls that leave errno alone and are no cancellation points.
+
+use core::arch::asm;
+
+/// One system call with up to six arguments; the result as the kernel gives it.
+///
+/// # Safety
+///
+/// As the system call that `number` names demands of its arguments.
+unsafe fn raw(number: libc::c_long, args: [usize; 6]) -> isize {
+    let [a, b, c, d, e, f] = args;
+    let result: isize;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the registers are those of the Linux system call convention, clobbers included;
+    // what the call does to memory is the caller's contract.
+    unsafe {
+        asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b,
+             in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+             lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: the registers are those of the Linux system call convention, clobbers included;
+    // what the call does to memory is the caller's contract.
+    unsafe {
+        asm!("svc 0", in("x8") number, inlateout("x0") a as isize => result, in("x1") b,
+             in("x2") c, in("x3") d, in("x4") e, in("x5") f, options(nostack));
+    }
+    result
+}
+
+pub(super) fn write(fd: i32, text: &[u8]) -> isize {
+    // SAFETY: the pointer and the length are those of a live slice.
+    unsafe { raw(libc::SYS_write, [fd as usize, text.as_ptr() as usize, text.len(), 0, 0, 0]) }
+}
+
+/// New zeroed private pages, or a negative error number.
+pub(super) fn mmap(len: usize, flags: i32) -> isize {
+    let prot = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags) as usize;
+    // SAFETY: without MAP_FIXED no existing mapping is touched.
+    unsafe { raw(libc::SYS_mmap, [0, len, prot, flags, usize::MAX, 0]) }
+}
+
+/// # Safety
+///
+/// The range is a whole mapping that nobody uses any more.
+pub(super) unsafe fn munmap(at: *mut u8, len: usize) {
+    // SAFETY: the caller's contract.
+    unsafe { raw(libc::SYS_munmap, [at as usize, len, 0, 0, 0, 0]) };
+}
+
+/// # Safety
+///
+/// The range is a whole mapping of readable and writable memory.
+#[cfg(target_arch = "x86_64")]
+pub(super) unsafe fn mprotect(at: *mut u8, len: usize, prot: i32) {
+    // SAFETY: the caller's contract.
+    unsafe { raw(libc::SYS_mprotect, [at as usize, len, prot as usize, 0, 0, 0]) };
+}
+
+pub(super) fn membarrier(command: i32) -> isize {
+    // SAFETY: membarrier takes no pointer.
+    unsafe { raw(libc::SYS_membarrier, [command as usize, 0, 0, 0, 0, 0]) }
+}
+
+pub(super) fn futex(word: *const u32, operation: i32, value: u32, timeout: *const libc::timespec) -> isize {
+    let operation = (operation | libc::FUTEX_PRIVATE_FLAG) as usize;
+    // SAFETY: the kernel checks both addresses itself and fails with EFAULT where they are bad.
+    unsafe { raw(libc::SYS_futex, [word as usize, operation, value as usize, timeout as usize, 0, 0]) }
+}
+
+pub(super) fn gettid() -> u32 {
+    // SAFETY: gettid takes no arguments.
+    unsafe { raw(libc::SYS_gettid, [0; 6]) as u32 }
+}
+
+pub(super) fn getpid() -> u32 {
+    // SAFETY: getpid takes no arguments.
+    unsafe { raw(libc::SYS_getpid, [0; 6]) as u32 }
+}
+
+/// Asks whether the thread could be sent a signal; sends none.
+pub(super) fn probe_thread(pid: u32, tid: u32) -> isize {
+    // SAFETY: signal 0 is not delivered.
+    unsafe { raw(libc::SYS_tgkill, [pid as usize, tid as usize, 0, 0, 0, 0]) }
+}
+
+/// Whether the calling thread runs on its alternate signal stack.
+pub(crate) fn on_signal_stack() -> bool {
+    let mut now = libc::stack_t { ss_sp: core::ptr::null_mut(), ss_flags: 0, ss_size: 0 };
+    // SAFETY: the first argument NULL asks only; the second is a live stack_t.
+    let result = unsafe { raw(libc::SYS_sigaltstack, [0, &raw mut now as usize, 0, 0, 0, 0]) };
+    result == 0 && now.ss_flags & libc::SS_ONSTACK != 0
+}
+
+/// Monotonic time in nanoseconds.
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a live timespec.
+    unsafe {
+        raw(libc::SYS_clock_gettime, [libc::CLOCK_MONOTONIC as usize, &raw mut now as usize, 0, 0, 0, 0])
+    };
+    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
+}
+
+/// Reads the kernel's page records of this process from the page at `first` on. Returns how
+/// many were read; 0 where the file cannot be had.
+pub(crate) fn pagemap(first: usize, records: &mut [u64]) -> usize {
+    const PATH: &[u8] = b"/proc/self/pagemap\0";
+    let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
+    // SAFETY: the path is a live string ended by NUL.
+    let fd =
+        unsafe { raw(libc::SYS_openat, [libc::AT_FDCWD as usize, PATH.as_ptr() as usize, flags, 0, 0, 0]) };
+    if fd < 0 {
+        return 0;
+    }
+    let bytes = core::mem::size_of_val(records);
+    // SAFETY: the buffer is a live slice of `bytes` bytes.
+    let got = unsafe {
+        raw(libc::SYS_pread64, [fd as usize, records.as_mut_ptr() as usize, bytes, first * 8, 0, 0])
+    };
+    // SAFETY: `fd` was opened above and is known to nobody else.
+    unsafe { raw(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) };
+    usize::try_from(got).unwrap_or(0) / 8
+}

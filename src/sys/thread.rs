@@ -1,0 +1,52 @@
+//! Threads as the kernel knows them.
+
+use super::syscall;
+
+/// A thread of a process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Thread {
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+}
+
+/// The calling thread.
+pub(crate) fn current() -> Thread {
+    Thread { pid: syscall::getpid(), tid: syscall::gettid() }
+}
+
+/// Whether `thread` has ended. A thread that cannot be asked about counts as alive.
+pub(crate) fn is_dead(thread: Thread) -> bool {
+    syscall::probe_thread(thread.pid, thread.tid) == -(libc::ESRCH as isize)
+}
+
+pub(crate) use syscall::{monotonic_ns, on_signal_stack};
+
+/// The address of this thread's errno, which stays the same as long as the thread lives.
+pub(crate) fn errno_location() -> *mut i32 {
+    // SAFETY: no precondition.
+    unsafe { libc::__errno_location() }
+}
+
+/// Adds to a number that only this thread writes, in a way that a signal handler of this thread
+/// cannot come between.
+///
+/// # Safety
+///
+/// `number` is valid and written by this thread only.
+#[inline(always)]
+pub(crate) unsafe fn local_add(number: *mut i64, delta: i64) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the caller's contract. One instruction, so that no handler sees it half done; not
+    // locked, as no other thread writes.
+    unsafe {
+        core::arch::asm!("add qword ptr [{0}], {1}", in(reg) number, in(reg) delta, options(nostack));
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        // SAFETY: valid by the caller's contract.
+        let number = unsafe { core::sync::atomic::AtomicI64::from_ptr(number) };
+        // ORDERING [none]: Relaxed. A statistic; readers that need the sum to be final read it
+        // after a grace period.
+        number.fetch_add(delta, core::sync::atomic::Ordering::Relaxed);
+    }
+}

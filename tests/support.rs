@@ -1,0 +1,176 @@
+//! Compiles C programs against the library in `target/dist` and runs them as processes.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests stands in the repository")
+}
+
+/// What `make` has built.
+pub fn dist() -> PathBuf {
+    let dist = root().join("target/dist");
+    assert!(dist.join("lib/libmemhook.a").exists(), "{} is missing: run `make` first", dist.display());
+    dist
+}
+
+/// The shared library.
+pub fn library() -> PathBuf {
+    dist().join("lib/libmemhook.so.0")
+}
+
+/// A folder for one test's files, empty at first.
+pub fn folder(name: &str) -> PathBuf {
+    let folder = root().join("target/tests").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("target/tests is writable");
+    folder
+}
+
+/// How a program is to be linked with the library.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Link {
+    /// `-lmemhook`.
+    Shared,
+    /// `libmemhook.a` into a dynamic executable.
+    Archive,
+    /// A fully static executable with the linker options shipped for it.
+    Static,
+    /// A shared object that refers to `-lmemhook`.
+    Plugin,
+    /// Not at all: to be preloaded, or to run without.
+    None,
+}
+
+/// A compiler run.
+pub struct Build {
+    command: Command,
+    output: PathBuf,
+    link: Link,
+}
+
+/// Compiles a C or C++ source (by its ending) into `output`, with warnings as errors.
+pub fn compile(source: &Path, output: &Path, link: Link) -> Build {
+    let cxx = source.extension() == Some(OsStr::new("cpp"));
+    let mut command = Command::new(if cxx { "g++" } else { "cc" });
+    command.args(["-g", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread"]);
+    command.arg("-I").arg(dist().join("include")).arg(source);
+    if link == Link::Plugin {
+        command.args(["-shared", "-fPIC"]);
+    }
+    Build { command, output: output.to_owned(), link }
+}
+
+impl Build {
+    /// Adds a compiler option.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Build {
+        self.command.arg(arg);
+        self
+    }
+
+    /// Compiles; the program's path.
+    pub fn run(mut self) -> PathBuf {
+        let lib = dist().join("lib");
+        let rpath = format!("-Wl,-rpath,{}", lib.display());
+        match self.link {
+            Link::Shared | Link::Plugin => {
+                self.command.arg("-L").arg(&lib).args(["-lmemhook", &rpath]);
+            }
+            Link::Archive => {
+                self.command.arg(lib.join("libmemhook.a"));
+            }
+            Link::Static => {
+                let options = format!("@{}", lib.join("memhook/memhook-static.opt").display());
+                self.command.args(["-static", &options]).arg(lib.join("libmemhook.a"));
+            }
+            Link::None => {}
+        }
+        self.command.args(["-ldl", "-lm"]).arg("-o").arg(&self.output);
+        let result = self.command.output().expect("the compiler runs");
+        assert!(
+            result.status.success(),
+            "{:?} failed:\n{}",
+            self.command,
+            String::from_utf8_lossy(&result.stderr)
+        );
+        self.output
+    }
+}
+
+/// What a process did.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its exit status, or minus the number of the signal that ended it.
+    pub status: i32,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// Runs a command to its end; kills it and fails the test after `seconds`.
+pub fn run_for(command: &mut Command, seconds: u64) -> Outcome {
+    use std::io::Read;
+    use std::os::unix::process::ExitStatusExt;
+    let shown = format!("{command:?}");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|e| panic!("{shown}: {e}"));
+    let read = |mut from: Box<dyn Read + Send>| {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = from.read_to_end(&mut bytes);
+            String::from_utf8_lossy(&bytes).into_owned()
+        })
+    };
+    let stdout = read(Box::new(child.stdout.take().expect("piped")));
+    let stderr = read(Box::new(child.stderr.take().expect("piped")));
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("the child can be waited for") {
+            break status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            let out = stdout.join().unwrap_or_default();
+            panic!("{shown}: still running after {seconds} s; stdout so far:\n{out}");
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    Outcome {
+        status: status.code().unwrap_or_else(|| -status.signal().unwrap_or(0)),
+        stdout: stdout.join().expect("reader"),
+        stderr: stderr.join().expect("reader"),
+    }
+}
+
+/// Runs a command to its end, for a minute at most.
+pub fn run(command: &mut Command) -> Outcome {
+    run_for(command, 60)
+}
+
+/// Compiles `tests/c/<name>.c` (or `.cpp`), runs it, and expects exit status 0 and this output on
+/// standard output, and nothing on standard error.
+pub fn expect(name: &str, link: Link, stdout: &str) {
+    let program = build(name, link);
+    let outcome = run(&mut Command::new(program));
+    assert_eq!(
+        outcome,
+        Outcome { status: 0, stdout: stdout.into(), stderr: String::new() },
+        "{name} ({link:?})"
+    );
+}
+
+/// Compiles `tests/c/<name>.c` (or `.cpp`) into a folder of its own.
+pub fn build(name: &str, link: Link) -> PathBuf {
+    let mut source = root().join("tests/c").join(format!("{name}.c"));
+    if !source.exists() {
+        source.set_extension("cpp");
+    }
+    let folder = folder(&format!("{name}-{link:?}"));
+    compile(&source, &folder.join(name), link).run()
+}
