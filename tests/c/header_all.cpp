@@ -1,0 +1,2 @@
+// Everything in the header, used once, in C++.
+#include "header_all.c"
