@@ -192,6 +192,10 @@ typedef struct memhook_call {
    */
   size_t count;
   /**
+   * Bytes of each element, for calloc and reallocarray; `requested` elsewhere.
+   */
+  size_t each;
+  /**
    * The block that was given to free, realloc, reallocarray or malloc_usable_size; NULL
    * elsewhere.
    */
@@ -494,7 +498,7 @@ extern "C" {
  * - `EINVAL`: `table` or `out` is NULL, `struct_size` is no size that this library knows, a
  *   flag is unknown, or there is no callback.
  * - `ENOMEM`: there was no memory for the new chain.
- * - `ENOSPC`: 255 sets of interceptors own blocks already.
+ * - `ENOSPC`: 4,095 sets of interceptors own blocks already.
  *
  * # Threads
  *
@@ -951,7 +955,7 @@ MEMHOOK_MUST_USE int memhook_chain_remove(memhook_chain chain, memhook_id id);
  * - `EINVAL`: there is no such chain object, or it was consumed. Nothing has changed.
  * - `EBUSY`: another thread is using the chain object. Nothing has changed.
  * - `ENOMEM`: there was no memory for it. Nothing has changed.
- * - `ENOSPC`: 255 sets of interceptors own blocks already. Nothing has changed.
+ * - `ENOSPC`: 4,095 sets of interceptors own blocks already. Nothing has changed.
  *
  * # Threads
  *
@@ -1398,6 +1402,9 @@ int memhook_self_test_object(const void *address,
 
 #endif  /* MEMHOOK_H */
 
+#ifndef MEMHOOK_TAIL_H_
+#define MEMHOOK_TAIL_H_
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -1483,3 +1490,5 @@ memhook_entry_points_of_(void *(*malloc_)(size_t), void (*free_)(void *),
     points.functions[MEMHOOK_ENTRY_MEMALIGN] = (void (*)(void))memalign_;
     return &points;
 }
+
+#endif /* MEMHOOK_TAIL_H_ */

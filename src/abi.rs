@@ -80,6 +80,8 @@ pub struct memhook_call {
     pub alignment: usize,
     /// Number of elements, for calloc and reallocarray; 1 elsewhere.
     pub count: usize,
+    /// Bytes of each element, for calloc and reallocarray; `requested` elsewhere.
+    pub each: usize,
     /// The block that was given to free, realloc, reallocarray or malloc_usable_size; NULL
     /// elsewhere.
     pub block: *mut c_void,

@@ -7,6 +7,10 @@
 //! in an older epoch. A reader that finds, on leaving, that the epoch has changed under it does
 //! what writers wait for: it wakes them and runs the deferred work that has become due.
 //!
+//! Who removes one hook waits for less than all older sections: for those that are in that hook
+//! just now, or have work of it to finish (see [`Scope`]). A thread announces a hook before it
+//! looks whether the hook is to be passed by, as it announces a section before it loads the chain.
+//!
 //! # Invariants
 //!
 //! 1. Who loads the chain in force in a section may use it until the section ends.
@@ -21,7 +25,8 @@
 //! | `leave` | `Section::drop` Release         | `oldest` Acquire          | the reader's last use of the chain |
 //! | `epoch` | `advance` AcqRel                | `enter` Acquire           | a section in the new epoch sees the new chain |
 //! | `wake`  | `left` SeqCst fence             | `wait` SeqCst fence       | either the reader sees the waiter, or the waiter sees that the reader left |
-//! | `defer` | `defer` AcqRel                  | `poll` AcqRel             | the deferred work itself |
+//! | `defer` | `push` AcqRel                   | `work_off` AcqRel         | the deferred work itself |
+//! | `use`   | `barrier::light` after the announcement | `barrier::heavy` in `advance` | either the reader sees that the hook is to be passed by, or the writer sees the reader in it |
 
 use crate::guard::{self, BUSY, EPOCH_ONE, INSIDE, Record};
 use crate::sys::{barrier, futex, thread};
@@ -78,8 +83,13 @@ pub(crate) fn enter_anyhow(record: &'static Record) -> Section {
 fn open(record: &'static Record, suspended: u64, frame: usize) -> Section {
     // ORDERING [epoch]: Acquire. A new epoch implies the new chain. Other end: `advance`.
     let epoch = EPOCH.0.load(Ordering::Acquire);
-    // ORDERING [enter]: Relaxed. `light` puts it before our load of the chain.
-    record.word.store(epoch | suspended, Ordering::Relaxed);
+    // ORDERING [leave]: Release. `light` puts it before our load of the chain; what former sections
+    // did is before it, for who sees this epoch instead of their end.
+    record.word.store(epoch | suspended, Ordering::Release);
+    // ORDERING [use]: Relaxed. What was entered in former sections. `light` keeps it in front.
+    record.entered.store(0, Ordering::Relaxed);
+    // ORDERING [use]: Relaxed. As above.
+    record.observer.store(0, Ordering::Relaxed);
     // ORDERING [none]: Relaxed. Read by this thread only.
     record.frame.store(frame, Ordering::Relaxed);
     barrier::light();
@@ -146,30 +156,103 @@ pub(crate) fn advance() -> Ticket {
     Ticket(before.wrapping_add(EPOCH_ONE))
 }
 
-/// Whether every section that may not have seen the publication has ended.
-pub(crate) fn is_over(ticket: Ticket) -> bool {
-    oldest() >= ticket.0
+/// Which of the older sections matter.
+#[derive(Clone, Copy)]
+pub(crate) enum Scope {
+    /// All: for memory that they may read.
+    All,
+    /// Those that are in this observer (its address).
+    Observer(usize),
+    /// Those in which an interceptor with this bit was entered.
+    Interceptor(u64),
+    /// Those that are just counting a block.
+    Settling,
+}
+
+impl Scope {
+    fn pack(self) -> (u32, u64) {
+        match self {
+            Scope::All => (0, 0),
+            Scope::Observer(address) => (1, address as u64),
+            Scope::Interceptor(bit) => (2, bit),
+            Scope::Settling => (3, 0),
+        }
+    }
+
+    fn unpack(kind: u32, value: u64) -> Scope {
+        match kind {
+            0 => Scope::All,
+            1 => Scope::Observer(value as usize),
+            2 => Scope::Interceptor(value),
+            _ => Scope::Settling,
+        }
+    }
+
+    fn includes(self, record: &Record) -> bool {
+        match self {
+            Scope::All => true,
+            // ORDERING [use]: Acquire. Other end: `announce_observer`, and the call's end.
+            Scope::Observer(address) => record.observer.load(Ordering::Acquire) == address,
+            // ORDERING [use]: Acquire. Other end: `announce_interceptor`.
+            Scope::Interceptor(bit) => record.entered.load(Ordering::Acquire) & bit != 0,
+            // ORDERING [use]: Acquire. Other end: `ownership::settle`.
+            Scope::Settling => record.settling.load(Ordering::Acquire),
+        }
+    }
+}
+
+/// Announces that this thread is about to call an observer. Look afterwards whether it is to be
+/// passed by. The former one has returned.
+#[inline(always)]
+pub(crate) fn announce_observer(record: &Record, observer: usize) {
+    // ORDERING [use]: Release. The end of the former callback. `light` puts it before our look.
+    record.observer.store(observer, Ordering::Release);
+    barrier::light();
+}
+
+/// Announces that this thread is about to call an interceptor. Look afterwards whether it is to
+/// be passed by, and if so give the result to [`retract_interceptor`].
+#[inline(always)]
+pub(crate) fn announce_interceptor(record: &Record, bit: u64) -> u64 {
+    // ORDERING [none]: Relaxed. Written by this thread.
+    let before = record.entered.load(Ordering::Relaxed);
+    // ORDERING [use]: Relaxed. `light` puts it before our look at the hook.
+    record.entered.store(before | bit, Ordering::Relaxed);
+    barrier::light();
+    before
+}
+
+/// Takes [`announce_interceptor`] back.
+#[cold]
+pub(crate) fn retract_interceptor(record: &Record, before: u64) {
+    // ORDERING [use]: Release. We have not been in it.
+    record.entered.store(before, Ordering::Release);
+}
+
+/// Whether every section in the scope that may not have seen the publication has ended.
+pub(crate) fn is_over(ticket: Ticket, scope: Scope) -> bool {
+    guard::records().all(|record| {
+        let word = epoch_inside(record);
+        word >= ticket.0 || !scope.includes(record) || record.is_dead() || epoch_inside(record) != word
+    })
+}
+
+/// The epoch of the record's open section; the largest number where none is open.
+fn epoch_inside(record: &Record) -> u64 {
+    // ORDERING [leave]: Acquire. The reader's last use of its chain. Other end: `Section::drop`.
+    match record.word.load(Ordering::Acquire) {
+        word if word & INSIDE == 0 => u64::MAX,
+        word => word & !guard::SUSPENDED,
+    }
 }
 
 /// The epoch of the oldest open section; the largest number where none is open.
 fn oldest() -> u64 {
-    let mut oldest = u64::MAX;
-    for record in guard::records() {
-        // ORDERING [leave]: Acquire. The reader's last use of its chain. Other end: `Section::drop`.
-        let word = record.word.load(Ordering::Acquire);
-        if word & INSIDE != 0 && (word & !guard::SUSPENDED) < oldest && !died_inside(record) {
-            oldest = word & !guard::SUSPENDED;
-        }
-    }
-    oldest
-}
-
-/// Whether the record's thread ended inside its section. Asked only of sections in older epochs.
-fn died_inside(record: &Record) -> bool {
-    // ORDERING [none]: Relaxed. The current epoch need not be waited for.
+    // ORDERING [none]: Relaxed. Whether a thread is dead is asked only of older sections.
     let now = EPOCH.0.load(Ordering::Relaxed);
-    // ORDERING [none]: Relaxed. A hint; the caller has the value it decides on.
-    record.word.load(Ordering::Relaxed) & !guard::SUSPENDED != now && record.is_dead()
+    let open = guard::records().map(|record| (record, epoch_inside(record)));
+    let living = open.filter(|&(record, epoch)| epoch >= now || !record.is_dead());
+    living.map(|(_, epoch)| epoch).min().unwrap_or(u64::MAX)
 }
 
 /// Waits until `done` answers true, asking again whenever a section ends that delays somebody;
@@ -216,11 +299,11 @@ pub(crate) struct Deferred {
     next: AtomicPtr<Deferred>,
     ticket: AtomicU64,
     run: AtomicPtr<()>,
+    scope: AtomicU32,
+    scope_value: AtomicU64,
 }
 
 type Work = unsafe fn(*mut Deferred);
-
-static QUEUE: AtomicPtr<Deferred> = AtomicPtr::new(core::ptr::null_mut());
 
 impl Deferred {
     pub(crate) const fn new() -> Deferred {
@@ -228,38 +311,98 @@ impl Deferred {
             next: AtomicPtr::new(core::ptr::null_mut()),
             ticket: AtomicU64::new(0),
             run: AtomicPtr::new(core::ptr::null_mut()),
+            scope: AtomicU32::new(0),
+            scope_value: AtomicU64::new(0),
         }
     }
 }
+
+/// Deferred work, latest first.
+struct Queue(AtomicPtr<Deferred>);
+
+/// What waits for all older sections: memory. Looked through only when the oldest section is
+/// another than last time, so that a callback that never returns makes nobody pay but memory.
+static MEMORY: Queue = Queue(AtomicPtr::new(core::ptr::null_mut()));
+static MEMORY_LOOKED: AtomicU64 = AtomicU64::new(u64::MAX);
+/// What waits for some: removals.
+static REMOVALS: Queue = Queue(AtomicPtr::new(core::ptr::null_mut()));
 
 /// Has `run` called on `item` when the grace period of `ticket` is over, by any thread.
 ///
 /// # Safety
 ///
 /// `item` lives until then and is in no queue; `run` may be called with it.
-pub(crate) unsafe fn defer(item: *mut Deferred, ticket: Ticket, run: Work) {
+pub(crate) unsafe fn defer(item: *mut Deferred, ticket: Ticket, scope: Scope, run: Work) {
     // SAFETY: alive by the caller's contract.
     let node = unsafe { &*item };
     // ORDERING [none]: Relaxed. Published by `push`.
     node.ticket.store(ticket.0, Ordering::Relaxed);
     // ORDERING [none]: Relaxed. Published by `push`.
     node.run.store(run as *mut (), Ordering::Relaxed);
-    push(item);
+    let (kind, value) = scope.pack();
+    // ORDERING [none]: Relaxed. Published by `push`.
+    node.scope.store(kind, Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. Published by `push`.
+    node.scope_value.store(value, Ordering::Relaxed);
+    match scope {
+        Scope::All => MEMORY.push(item),
+        _ => REMOVALS.push(item),
+    }
 }
 
-fn push(item: *mut Deferred) {
-    // SAFETY: queued items live until they are run.
-    let node = unsafe { &*item };
-    // ORDERING [none]: Relaxed. The exchange below checks it.
-    let mut first = QUEUE.load(Ordering::Relaxed);
-    loop {
-        // ORDERING [none]: Relaxed. Published by the exchange.
-        node.next.store(first, Ordering::Relaxed);
-        // ORDERING [defer]: AcqRel and Relaxed. The item before its place. Other end: `poll`.
-        match QUEUE.compare_exchange_weak(first, item, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => return,
-            Err(now) => first = now,
+impl Queue {
+    fn push(&self, item: *mut Deferred) {
+        // SAFETY: queued items live until they are run.
+        let node = unsafe { &*item };
+        // ORDERING [none]: Relaxed. The exchange below checks it.
+        let mut first = self.0.load(Ordering::Relaxed);
+        loop {
+            // ORDERING [none]: Relaxed. Published by the exchange.
+            node.next.store(first, Ordering::Relaxed);
+            // ORDERING [defer]: AcqRel and Relaxed. The item before its place. Other end: `work_off`.
+            match self.0.compare_exchange_weak(first, item, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => first = now,
+            }
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        // ORDERING [none]: Relaxed. A first look; who pushes looks again itself.
+        self.0.load(Ordering::Relaxed).is_null()
+    }
+
+    /// Runs what is due and puts the rest back. Returns whether anything ran and was put back.
+    fn work_off(&self) -> (bool, bool) {
+        // ORDERING [defer]: AcqRel. The items. Other end: `push`.
+        let mut item = self.0.swap(core::ptr::null_mut(), Ordering::AcqRel);
+        let (mut ran, mut put_back) = (false, false);
+        while !item.is_null() {
+            // SAFETY: taken from the queue by us alone, and alive until it is run.
+            let node = unsafe { &*item };
+            // ORDERING [none]: Relaxed. Ordered by the swap above.
+            let next = node.next.load(Ordering::Relaxed);
+            // ORDERING [none]: Relaxed. Ordered by the swap above.
+            let ticket = Ticket(node.ticket.load(Ordering::Relaxed));
+            // ORDERING [none]: Relaxed. Ordered by the swap above.
+            let scope = node.scope.load(Ordering::Relaxed);
+            // ORDERING [none]: Relaxed. Ordered by the swap above.
+            let scope = Scope::unpack(scope, node.scope_value.load(Ordering::Relaxed));
+            if is_over(ticket, scope) {
+                // ORDERING [none]: Relaxed. Ordered by the swap above.
+                let run = node.run.load(Ordering::Relaxed);
+                // SAFETY: `defer` stored a `Work`.
+                let run = unsafe { core::mem::transmute::<*mut (), Work>(run) };
+                // SAFETY: the grace period of its ticket is over, which is what it waited for.
+                unsafe { run(item) };
+                ran = true;
+            } else {
+                self.push(item);
+                put_back = true;
+            }
+            item = next;
+        }
+        (ran, put_back)
     }
 }
 
@@ -284,52 +427,31 @@ fn after() {
 
 /// Runs the deferred work that is due. Does nothing inside a section.
 pub(crate) fn poll() {
-    // ORDERING [defer]: Relaxed. A first look, to keep the common case cheap.
-    if QUEUE.load(Ordering::Relaxed).is_null() {
+    if MEMORY.is_empty() && REMOVALS.is_empty() {
         return;
     }
     let Some(record) = guard::record() else { return };
     if record.is_inside() {
         return;
     }
-    loop {
-        // ORDERING [defer]: AcqRel. The items. Other end: `push`.
-        let mut item = QUEUE.swap(core::ptr::null_mut(), Ordering::AcqRel);
-        let due_before = oldest();
-        let mut early = None;
-        let mut ran = false;
-        while !item.is_null() {
-            // SAFETY: taken from the queue by us alone, and alive until it is run.
-            let node = unsafe { &*item };
-            // ORDERING [none]: Relaxed. Ordered by the swap above.
-            let next = node.next.load(Ordering::Relaxed);
-            // ORDERING [none]: Relaxed. Ordered by the swap above.
-            let ticket = node.ticket.load(Ordering::Relaxed);
-            if ticket <= due_before {
-                // ORDERING [none]: Relaxed. Ordered by the swap above.
-                let run = node.run.load(Ordering::Relaxed);
-                // SAFETY: `defer` stored a `Work`.
-                let run = unsafe { core::mem::transmute::<*mut (), Work>(run) };
-                // SAFETY: the grace period of its ticket is over, which is what it waited for.
-                unsafe { run(item) };
-                ran = true;
-            } else {
-                early = Some(early.unwrap_or(ticket).min(ticket));
-                push(item);
-            }
-            item = next;
+    // Who waits looks again by itself after a while: this need not go on for ever.
+    for _ in 0..16 {
+        // ORDERING [wake]: SeqCst. Before the queue is emptied. Other end: `changed`.
+        let seen = CHANGES.load(Ordering::SeqCst);
+        let (mut ran, put_back) = REMOVALS.work_off();
+        let oldest = oldest();
+        // ORDERING [none]: Relaxed. What was pushed since is younger than any open section.
+        if oldest == u64::MAX || MEMORY_LOOKED.swap(oldest, Ordering::Relaxed) != oldest {
+            ran |= MEMORY.work_off().0;
         }
         if ran {
             changed();
             after();
         }
-        let Some(earliest) = early else {
-            return;
-        };
-        // Whoever left its section meanwhile found the queue empty: look again.
-        // ORDERING [wake]: SeqCst. Our push before our look. Other end: the fence in `left`.
-        fence(Ordering::SeqCst);
-        if oldest() < earliest {
+        // What ran may have deferred more. And whoever left its section while we had the items in hand found the queue empty: its
+        // change is visible to who put them back after it looked.
+        // ORDERING [wake]: SeqCst. After the items were put back. Other end: `changed`.
+        if !ran && (!put_back || CHANGES.load(Ordering::SeqCst) == seen) {
             return;
         }
     }

@@ -36,7 +36,7 @@ use crate::roster::{Link, Roster};
 use crate::scratch;
 use crate::sys::thread::{self, Thread};
 use crate::sys::tls;
-use core::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Bit of the word: the thread is in a read section.
 pub(crate) const INSIDE: u64 = 1;
@@ -48,6 +48,9 @@ pub(crate) const SUSPENDED: u64 = 0xfffe;
 pub(crate) const BUSY: u64 = SUSPENDED | INSIDE;
 /// One epoch in the word.
 pub(crate) const EPOCH_ONE: u64 = 0x1_0000;
+
+/// Numbers of owner lists. The pages of the counts are touched as the numbers come into use.
+const COUNTS: usize = 4096;
 
 /// What the library knows of a thread.
 #[repr(C, align(128))]
@@ -61,6 +64,12 @@ pub(crate) struct Record {
     counts: AtomicPtr<i64>,
     /// Generation (20 bits), process (22), thread (22); the last 0 where nobody has it.
     owner: AtomicU64,
+    /// The observer that was called last in the open section, as an address.
+    pub(crate) observer: AtomicUsize,
+    /// The interceptors that were entered in the open section: one bit each, which others share.
+    pub(crate) entered: AtomicU64,
+    /// Whether the thread is between looking how to count a block and having counted it.
+    pub(crate) settling: AtomicBool,
     /// `MEMHOOK_DURING_` bits that hold for this thread.
     pub(crate) circumstances: AtomicU32,
     /// Entry points that arrived since a self-test set the highest bit.
@@ -203,34 +212,34 @@ impl Record {
 
     /// Counts `delta` blocks of an owner list for this thread; false where there is no memory.
     #[inline(always)]
-    pub(crate) fn count(&self, list: u8, delta: i64) -> bool {
+    pub(crate) fn count(&self, list: u16, delta: i64) -> bool {
         // ORDERING [none]: Relaxed. Written by this thread.
         let counts = self.counts.load(Ordering::Relaxed);
         if counts.is_null() {
             return self.first_count(list, delta);
         }
-        // SAFETY: 256 numbers, written by this thread only (invariant 2).
-        unsafe { thread::local_add(counts.add(list.into()), delta) };
+        // SAFETY: `COUNTS` numbers, written by this thread only (invariant 2).
+        unsafe { thread::local_add(counts.wrapping_add(list.into()), delta) };
         true
     }
 
     #[cold]
-    fn first_count(&self, list: u8, delta: i64) -> bool {
-        let Some(counts) = scratch::permanent(256 * size_of::<i64>(), 128) else { return false };
+    fn first_count(&self, list: u16, delta: i64) -> bool {
+        let Some(counts) = scratch::permanent(COUNTS * size_of::<i64>(), 128) else { return false };
         // ORDERING [counts]: Release. Zeroes before the pointer. Other end: `counted`.
         self.counts.store(counts.cast(), Ordering::Release);
         self.count(list, delta)
     }
 
     /// What this record counted for an owner list.
-    pub(crate) fn counted(&self, list: u8) -> Option<&AtomicI64> {
+    pub(crate) fn counted(&self, list: u16) -> Option<&AtomicI64> {
         // ORDERING [counts]: Acquire. Other end: `first_count`.
         let counts = self.counts.load(Ordering::Acquire);
         if counts.is_null() {
             return None;
         }
-        // SAFETY: 256 numbers that are never unmapped.
-        Some(unsafe { AtomicI64::from_ptr(counts.add(list.into())) })
+        // SAFETY: `COUNTS` numbers that are never unmapped.
+        Some(unsafe { AtomicI64::from_ptr(counts.wrapping_add(list.into())) })
     }
 
     /// How often this thread has suspended hooks.

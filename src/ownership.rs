@@ -1,9 +1,9 @@
 //! Which interceptors produced a block, and how many blocks each set of them still owns.
 //!
-//! A byte for every 8 bytes of address space, in a two-level table of lazily touched pages,
-//! names the *owner list* that made the block which begins there; 0: the backend alone. Nothing
+//! Two bytes for every 8 bytes of address space, in a two-level table of lazily touched pages,
+//! name the *owner list* that made the block which begins there; 0: the backend alone. Nothing
 //! is mapped before an interceptor that may change pointers has produced its first block; from
-//! then on the cost is the touched pages of marks: an eighth of the heap at most.
+//! then on the cost is the touched pages of marks: a quarter of the heap at most.
 //!
 //! # An owner list's life
 //!
@@ -33,20 +33,25 @@
 //! | `last`  | `settle`, `sum` AcqRel         | the same              | the last use of every block of the list |
 
 use crate::chain::Hook;
-use crate::grace::{self, Deferred};
+use crate::grace::{self, Deferred, Scope};
 use crate::guard::{self, Record};
-use crate::{scratch, sys::pages};
+use crate::scratch;
+use crate::sys::{barrier, pages};
 use core::ffi::c_void;
 use core::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
+
+/// How many lists can own blocks at the same time. A mark of one byte would do for 255, which a
+/// program that replaces hooks while their blocks live uses up.
+pub(crate) const MAX_LISTS: usize = 4095;
 
 const ADDRESS_BITS: u32 = 48;
 const LEAF_BITS: u32 = 28;
 const ROOT_LEN: usize = 1 << (ADDRESS_BITS - LEAF_BITS);
-const LEAF_LEN: usize = 1 << (LEAF_BITS - 3);
+const LEAF_BYTES: usize = (1 << (LEAF_BITS - 3)) * size_of::<AtomicU16>();
 
-static ROOT: AtomicPtr<AtomicPtr<AtomicU8>> = AtomicPtr::new(core::ptr::null_mut());
+static ROOT: AtomicPtr<AtomicPtr<AtomicU16>> = AtomicPtr::new(core::ptr::null_mut());
 
 /// The number by which the table knows an address: without the tag that some processors allow
 /// in the top byte.
@@ -58,7 +63,7 @@ fn plain(block: *mut c_void) -> usize {
 
 /// The leaf that covers the block, and the mark's index in it.
 #[inline(always)]
-fn leaf(block: *mut c_void) -> Option<&'static AtomicU8> {
+fn leaf(block: *mut c_void) -> Option<&'static AtomicU16> {
     // ORDERING [leaf]: Acquire. Other end: `leaf_for`.
     let root = ROOT.load(Ordering::Acquire);
     let address = plain(block);
@@ -66,20 +71,20 @@ fn leaf(block: *mut c_void) -> Option<&'static AtomicU8> {
         return None;
     }
     // SAFETY: the index is below ROOT_LEN (checked above), and the root is never unmapped.
-    let slot = unsafe { &*root.add(address >> LEAF_BITS) };
+    let slot = unsafe { &*root.wrapping_add(address >> LEAF_BITS) };
     // ORDERING [leaf]: Acquire. Other end: `leaf_for`.
     let leaf = slot.load(Ordering::Acquire);
     if leaf.is_null() {
         return None;
     }
-    // SAFETY: the index is below LEAF_LEN by the mask, and leaves are never unmapped (invariant 4).
-    Some(unsafe { &*leaf.add((address & ((1 << LEAF_BITS) - 1)) >> 3) })
+    // SAFETY: the index is within the leaf by the mask, and leaves are never unmapped (invariant 4).
+    Some(unsafe { &*leaf.wrapping_add((address & ((1 << LEAF_BITS) - 1)) >> 3) })
 }
 
 /// As [`leaf`], mapping what is missing; `None` where there is no memory or the address is none
 /// that a block can have.
 #[cold]
-fn leaf_for(block: *mut c_void) -> Option<&'static AtomicU8> {
+fn leaf_for(block: *mut c_void) -> Option<&'static AtomicU16> {
     if plain(block) >> ADDRESS_BITS != 0 {
         return None;
     }
@@ -89,10 +94,10 @@ fn leaf_for(block: *mut c_void) -> Option<&'static AtomicU8> {
         root = install(&ROOT, ROOT_LEN * size_of::<usize>())?;
     }
     // SAFETY: the index is below ROOT_LEN (checked above), and the root is never unmapped.
-    let slot = unsafe { &*root.add(plain(block) >> LEAF_BITS) };
+    let slot = unsafe { &*root.wrapping_add(plain(block) >> LEAF_BITS) };
     // ORDERING [leaf]: Acquire. Other end: `install`.
     if slot.load(Ordering::Acquire).is_null() {
-        install(slot, LEAF_LEN)?;
+        install(slot, LEAF_BYTES)?;
     }
     leaf(block)
 }
@@ -117,7 +122,7 @@ static OVERFLOWN: AtomicBool = AtomicBool::new(false);
 
 /// The owner list of a block; 0 where the backend alone made it.
 #[inline(always)]
-pub(crate) fn owner(block: *mut c_void) -> u8 {
+pub(crate) fn owner(block: *mut c_void) -> u16 {
     match leaf(block) {
         // ORDERING [none]: Relaxed. Invariant 1.
         Some(mark) => mark.load(Ordering::Relaxed),
@@ -125,7 +130,7 @@ pub(crate) fn owner(block: *mut c_void) -> u8 {
     }
 }
 
-fn owner_in_overflow(block: *mut c_void) -> u8 {
+fn owner_in_overflow(block: *mut c_void) -> u16 {
     // ORDERING [none]: Relaxed. Invariant 1.
     if !OVERFLOWN.load(Ordering::Relaxed) {
         return 0;
@@ -133,7 +138,7 @@ fn owner_in_overflow(block: *mut c_void) -> u8 {
     let found = OVERFLOW.iter().find_map(|slot| {
         // ORDERING [none]: Relaxed. Invariant 1.
         let entry = slot.load(Ordering::Relaxed);
-        (entry >> 8 == plain(block) as u64 && entry != 0).then_some(entry as u8)
+        (entry >> 16 == plain(block) as u64 && entry != 0).then_some(entry as u16)
     });
     found.unwrap_or(0)
 }
@@ -147,7 +152,7 @@ pub(crate) fn clear(block: *mut c_void) {
         None => {
             for slot in &OVERFLOW {
                 // ORDERING [none]: Relaxed. Invariant 1.
-                if slot.load(Ordering::Relaxed) >> 8 == plain(block) as u64 {
+                if slot.load(Ordering::Relaxed) >> 16 == plain(block) as u64 {
                     // ORDERING [none]: Relaxed. Invariant 1.
                     slot.store(0, Ordering::Relaxed);
                 }
@@ -158,7 +163,7 @@ pub(crate) fn clear(block: *mut c_void) {
 
 /// Marks a block as made by the list `id`; false where there is no memory for the mark.
 #[inline(always)]
-pub(crate) fn mark(block: *mut c_void, id: u8) -> bool {
+pub(crate) fn mark(block: *mut c_void, id: u16) -> bool {
     match leaf(block).or_else(|| leaf_for(block)) {
         Some(mark) => {
             // ORDERING [none]: Relaxed. Invariant 1.
@@ -170,13 +175,13 @@ pub(crate) fn mark(block: *mut c_void, id: u8) -> bool {
 }
 
 /// As [`mark`], for a block that cannot be refused any more: falls back to a table of 64.
-pub(crate) fn mark_surely(block: *mut c_void, id: u8) {
+pub(crate) fn mark_surely(block: *mut c_void, id: u16) {
     if mark(block, id) {
         return;
     }
     // ORDERING [none]: Relaxed. Invariant 1.
     OVERFLOWN.store(true, Ordering::Relaxed);
-    let entry = ((plain(block) as u64) << 8) | u64::from(id);
+    let entry = ((plain(block) as u64) << 16) | u64::from(id);
     for slot in &OVERFLOW {
         // ORDERING [none]: Relaxed and Relaxed. Invariant 1.
         if slot.compare_exchange(0, entry, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
@@ -190,7 +195,7 @@ pub(crate) fn mark_surely(block: *mut c_void, id: u8) {
 #[repr(C)]
 pub(crate) struct List {
     deferred: Deferred,
-    id: u8,
+    id: u16,
     /// Whether the threads' counts have been added.
     summed: AtomicBool,
     /// Whether blocks are counted in `remaining` rather than in the threads' records.
@@ -202,10 +207,36 @@ pub(crate) struct List {
 
 const BIAS: i64 = 1 << 62;
 
-static LISTS: [AtomicPtr<List>; 256] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 256];
+static LISTS: [AtomicPtr<List>; MAX_LISTS + 1] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_LISTS + 1];
+
+/// The highest number in use so far: what is looked through.
+static HIGHEST: AtomicU16 = AtomicU16::new(0);
+
+/// The numbers that may be in use.
+fn numbers() -> impl Iterator<Item = u16> {
+    // ORDERING [list]: Acquire. Other end: `find_or_create`.
+    1..=HIGHEST.load(Ordering::Acquire)
+}
+/// Lists, and interceptors that may come to be in one.
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether any list exists: then frees must look at their block's mark.
+/// An interceptor that may change pointers exists from now on.
+pub(crate) fn expect() {
+    // ORDERING [none]: Relaxed. See `any`.
+    ALIVE.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Takes one [`expect`] back: no thread will make a block with that interceptor any more.
+pub(crate) fn expect_no_more() {
+    // ORDERING [none]: Relaxed. See `any`.
+    ALIVE.fetch_sub(1, Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. A hint.
+    ENDED.store(1, Ordering::Relaxed);
+}
+
+/// Whether any list exists, or may come to exist by a call that is under way: then frees must look
+/// at their block's mark.
 pub(crate) fn any() -> bool {
     // ORDERING [none]: Relaxed. Read between the load of the chain in force and its exchange,
     // which orders it against every publication.
@@ -218,7 +249,7 @@ pub(crate) fn any() -> bool {
 ///
 /// The caller is in a read section, or holds a block of the list.
 #[inline(always)]
-unsafe fn list<'a>(id: u8) -> Option<&'a List> {
+unsafe fn list<'a>(id: u16) -> Option<&'a List> {
     // ORDERING [list]: Acquire. Other end: `find_or_create`.
     let list = LISTS.get(usize::from(id)).map_or(core::ptr::null_mut(), |l| l.load(Ordering::Acquire));
     // SAFETY: null, or a list whose memory is given back after a grace period only.
@@ -238,18 +269,18 @@ impl List {
 ///
 /// The caller is in a read section or holds a block of the list, for as long as it uses the result.
 #[inline(always)]
-pub(crate) unsafe fn members<'a>(id: u8) -> &'a [*const Hook] {
+pub(crate) unsafe fn members<'a>(id: u16) -> &'a [*const Hook] {
     // SAFETY: the caller's contract.
     unsafe { list(id) }.map_or(&[], |list| list.members())
 }
 
 /// The number of the list with exactly these members; makes one where there is none. An error
-/// is `ENOMEM`, or `ENOSPC` where all 255 numbers are in use.
+/// is `ENOMEM`, or `ENOSPC` where all numbers are in use.
 ///
 /// Called in a read section, so that members that are not being unregistered stay so until the
 /// caller's publication fails (see `registry`).
-pub(crate) fn find_or_create(members: &[*const Hook]) -> Result<u8, i32> {
-    let known = (1..=u8::MAX).find(|&id| {
+pub(crate) fn find_or_create(members: &[*const Hook]) -> Result<u16, i32> {
+    let known = numbers().find(|&id| {
         // SAFETY: in a read section.
         let list = unsafe { list(id) };
         // ORDERING [drain]: Acquire. Other end: `drain`.
@@ -267,7 +298,7 @@ pub(crate) fn find_or_create(members: &[*const Hook]) -> Result<u8, i32> {
     // SAFETY: the memory behind the list has room for the members.
     unsafe { array.copy_from_nonoverlapping(members.as_ptr(), members.len()) };
     let fresh = memory.cast::<List>();
-    for id in 1..=u8::MAX {
+    for id in 1..=MAX_LISTS as u16 {
         let Some(slot) = LISTS.get(usize::from(id)) else { break };
         // ORDERING [none]: Relaxed. The exchange below decides.
         if !slot.load(Ordering::Relaxed).is_null() {
@@ -292,6 +323,8 @@ pub(crate) fn find_or_create(members: &[*const Hook]) -> Result<u8, i32> {
         }
         // ORDERING [list]: Release and Relaxed. The list before its place. Other end: `list`.
         if slot.compare_exchange(core::ptr::null_mut(), fresh, Ordering::Release, Ordering::Relaxed).is_ok() {
+            // ORDERING [list]: Release. Before any block has the number. Other end: `numbers`.
+            HIGHEST.fetch_max(id, Ordering::Release);
             return Ok(id);
         }
         for &member in members {
@@ -306,24 +339,47 @@ pub(crate) fn find_or_create(members: &[*const Hook]) -> Result<u8, i32> {
     Err(libc::ENOSPC)
 }
 
+/// The list of these members: 0 where there are none, `None` where there is no memory or number for
+/// it. Called in a read section, on an allocation call.
+#[cold]
+pub(crate) fn list_of<'a>(members: impl Iterator<Item = &'a Hook>) -> Option<u16> {
+    const ROOM: usize = 64;
+    let mut all = [core::ptr::null::<Hook>(); ROOM];
+    let mut len = 0;
+    for member in members {
+        *all.get_mut(len)? = member;
+        len += 1;
+    }
+    match all.get(..len)? {
+        [] => Some(0),
+        some => find_or_create(some).ok(),
+    }
+}
+
 /// Counts a block that the list `id` made.
 #[inline(always)]
-pub(crate) fn made(id: u8, record: &Record) {
+pub(crate) fn made(id: u16, record: &Record) {
     settle(id, record, 1);
 }
 
 /// Counts a block of the list `id` that is gone, after the last callback that knew it.
 #[inline(always)]
-pub(crate) fn gone(id: u8, record: &Record) {
+pub(crate) fn gone(id: u16, record: &Record) {
     settle(id, record, -1);
 }
 
 #[inline(always)]
-fn settle(id: u8, record: &Record, delta: i64) {
+fn settle(id: u16, record: &Record, delta: i64) {
     // SAFETY: called in the read section of an allocation call.
     let Some(list) = (unsafe { list(id) }) else { return };
+    // ORDERING [use]: Relaxed. `light` puts it before our look at `draining`.
+    record.settling.store(true, Ordering::Relaxed);
+    barrier::light();
     // ORDERING [drain]: Acquire. Other end: `drain`.
-    if !list.draining.load(Ordering::Acquire) && record.count(id, delta) {
+    let counted = !list.draining.load(Ordering::Acquire) && record.count(id, delta);
+    // ORDERING [use]: Release. The count before its end. Other end: `grace::Scope`.
+    record.settling.store(false, Ordering::Release);
+    if counted {
         return;
     }
     // ORDERING [last]: AcqRel. Every use of the blocks before their end. Other end: itself, `sum`.
@@ -332,7 +388,7 @@ fn settle(id: u8, record: &Record, delta: i64) {
         let item = core::ptr::from_ref(list).cast_mut().cast::<Deferred>();
         // SAFETY: the list has left LISTS and lives until `finished`. Deferred, since we are in
         // a section, where no release may be called.
-        unsafe { grace::defer(item, grace::advance(), finished_last) };
+        unsafe { grace::defer(item, grace::advance(), Scope::Settling, finished_last) };
     }
 }
 
@@ -369,14 +425,14 @@ pub(crate) fn sum(hook: *const Hook) {
             unhold_members(list);
             let item = core::ptr::from_ref(list).cast_mut().cast::<Deferred>();
             // SAFETY: the list has left LISTS and lives until `finished`.
-            unsafe { grace::defer(item, grace::advance(), finished) };
+            unsafe { grace::defer(item, grace::advance(), Scope::All, finished) };
         }
     }
 }
 
 fn lists_of(hook: *const Hook) -> impl Iterator<Item = &'static List> {
     // SAFETY: called in a read section.
-    (1..=u8::MAX).filter_map(|id| unsafe { list(id) }).filter(move |list| list.members().contains(&hook))
+    numbers().filter_map(|id| unsafe { list(id) }).filter(move |list| list.members().contains(&hook))
 }
 
 /// How many blocks `hook` made that are still alive; exact while nobody allocates. Called in a
@@ -424,10 +480,10 @@ fn unhold_members(list: &List) {
 }
 
 unsafe fn finished_last(item: *mut Deferred) {
-    // SAFETY: `deferred` is the first field; the memory is ours until it is freed below.
+    // SAFETY: `deferred` is the first field; the memory is ours until it is freed in `finished`.
     unhold_members(unsafe { &*item.cast::<List>() });
-    // SAFETY: as below.
-    unsafe { finished(item) };
+    // SAFETY: in no queue any more, and lives until `finished`.
+    unsafe { grace::defer(item, grace::advance(), Scope::All, finished) };
 }
 
 unsafe fn finished(item: *mut Deferred) {

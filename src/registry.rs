@@ -19,7 +19,7 @@
 
 use crate::abi::*;
 use crate::chain::{self, Chain, Hook, LEAVING, Mode, OWNING, RELEASED, Table};
-use crate::grace::{self, Deferred, Ticket};
+use crate::grace::{self, Deferred, Scope, Section, Ticket};
 use crate::guard::{self, Record};
 use crate::roster::{Link, Linked, Roster};
 use crate::{ownership, scratch};
@@ -76,7 +76,7 @@ impl Hooks {
         let place = self.iter().position(|other| hook.is_before(other)).unwrap_or(self.len);
         let at = self.at.wrapping_add(place);
         // SAFETY: there is room for one more element behind the last.
-        unsafe { at.add(1).copy_from(at, self.len - place) };
+        unsafe { at.wrapping_add(1).copy_from(at, self.len - place) };
         // SAFETY: `place` is at most `len`, which is below `room`.
         unsafe { at.write(hook) };
         self.len += 1;
@@ -87,7 +87,7 @@ impl Hooks {
         let Some(place) = self.get().iter().position(|&h| core::ptr::eq(h, hook)) else { return false };
         let at = self.at.wrapping_add(place);
         // SAFETY: the elements behind `place` move down by one.
-        unsafe { at.copy_from(at.add(1), self.len - place - 1) };
+        unsafe { at.copy_from(at.wrapping_add(1), self.len - place - 1) };
         self.len -= 1;
         true
     }
@@ -122,13 +122,33 @@ type Plan<'a> = &'a mut dyn FnMut(&[*const Hook], &mut Hooks) -> Result<(), i32>
 fn edit(plan: Plan) -> Result<Ticket, i32> {
     let record = guard::record().ok_or(libc::ENOMEM)?;
     let section = grace::enter_anyhow(record);
-    let retired = loop {
-        let (base, now) = chain::base(&section);
+    // We may make any interceptor a member of a new owner list: removals wait for us.
+    let before = grace::announce_interceptor(record, u64::MAX);
+    let result = attempt(&section, plan);
+    grace::retract_interceptor(record, before);
+    let retired = result?;
+    let ticket = grace::advance();
+    if !retired.is_null() {
+        unsafe fn over(item: *mut Deferred) {
+            // SAFETY: `deferred` is a chain's first field, and its grace period is over.
+            unsafe { chain::reclaim(item.cast()) };
+        }
+        // SAFETY: the exchange in `publish` gave the chain to us alone.
+        unsafe { grace::defer(retired.cast(), ticket, Scope::All, over) };
+    }
+    drop(section);
+    Ok(ticket)
+}
+
+/// The publication itself; gives the chain that it has put out of force, or null.
+fn attempt(section: &Section, plan: Plan) -> Result<*mut Chain, i32> {
+    loop {
+        let (base, now) = chain::base(section);
         let mut next = Hooks::new();
         plan(now.hooks(), &mut next)?;
         let built = Chain::build(next.get())?;
         match chain::publish(base, built, mode_for(&next)) {
-            Ok(retired) => break retired,
+            Ok(retired) => return Ok(retired),
             Err(reason) => {
                 // SAFETY: it was not published.
                 unsafe { chain::reclaim(built) };
@@ -137,18 +157,7 @@ fn edit(plan: Plan) -> Result<Ticket, i32> {
                 }
             }
         }
-    };
-    let ticket = grace::advance();
-    if !retired.is_null() {
-        unsafe fn over(item: *mut Deferred) {
-            // SAFETY: `deferred` is a chain's first field, and its grace period is over.
-            unsafe { chain::reclaim(item.cast()) };
-        }
-        // SAFETY: the exchange in `publish` gave the chain to us alone.
-        unsafe { grace::defer(retired.cast(), ticket, over) };
     }
-    drop(section);
-    Ok(ticket)
 }
 
 fn copy(now: &[*const Hook], next: &mut Hooks) -> Result<(), i32> {
@@ -178,6 +187,16 @@ pub(crate) fn begin() -> Result<(), i32> {
     edit(&mut |now, next| copy(now, next)).map(drop)
 }
 
+/// Takes a decision to remove a hook back that could not be carried out. Whoever let go of the
+/// hook as its last chain meanwhile left its removal to us.
+fn revive(hook: &'static Hook) {
+    hook.revive();
+    // ORDERING [links]: Acquire. Other end: `unlink`.
+    if hook.links.load(Ordering::Acquire) == 0 && hook.kill() {
+        retire(hook, grace::advance());
+    }
+}
+
 /// What a hook's removal has come to.
 fn settled(hook: &Hook) -> u32 {
     // ORDERING [phase]: Acquire. The release callback's effects. Other end: `Hook::forget`.
@@ -189,8 +208,9 @@ fn retire(hook: &'static Hook, ticket: Ticket) {
     // ORDERING [phase]: Relaxed. Read by who waits, who learns of the end from `settled`.
     hook.phase.store(LEAVING, Ordering::Relaxed);
     let item = core::ptr::from_ref(hook).cast_mut().cast::<Deferred>();
+    hook.keep_until_over(ticket);
     // SAFETY: hooks live for ever, and only who killed the hook retires it, once.
-    unsafe { grace::defer(item, ticket, no_longer_called) };
+    unsafe { grace::defer(item, ticket, hook.scope(), no_longer_called) };
 }
 
 unsafe fn no_longer_called(item: *mut Deferred) {
@@ -204,7 +224,7 @@ unsafe fn no_longer_called(item: *mut Deferred) {
     drop(section);
     if owns {
         // SAFETY: taken from the queue by the caller; hooks live for ever.
-        unsafe { grace::defer(item, grace::advance(), drained) };
+        unsafe { grace::defer(item, grace::advance(), Scope::Settling, drained) };
     } else {
         end_service(hook);
     }
@@ -223,6 +243,9 @@ unsafe fn drained(item: *mut Deferred) {
 
 /// Nothing but blocks of its own keeps the hook any more.
 fn end_service(hook: &'static Hook) {
+    if hook.may_own() {
+        ownership::expect_no_more();
+    }
     if !hook.unhold() {
         // ORDERING [phase]: Relaxed and Relaxed. Says only that blocks are left; a release that
         // comes between wins.
@@ -287,7 +310,7 @@ pub(crate) fn unregister(id: memhook_id, timeout_ns: Option<u64>) -> i32 {
         return libc::EALREADY;
     }
     if let Err(error) = take_out(hook) {
-        hook.revive();
+        revive(hook);
         hook.unpin();
         return error;
     }
@@ -296,11 +319,13 @@ pub(crate) fn unregister(id: memhook_id, timeout_ns: Option<u64>) -> i32 {
 
 /// Publishes the hooks in force without a killed one, and retires that.
 fn take_out(hook: &'static Hook) -> Result<(), i32> {
+    hook.pass_by(true);
     let ticket = edit(&mut |now, next| {
         copy(now, next)?;
         next.remove(hook);
         Ok(())
-    })?;
+    });
+    let ticket = ticket.inspect_err(|_| hook.pass_by(false))?;
     retire(hook, ticket);
     Ok(())
 }
@@ -346,7 +371,7 @@ fn orphan(hook: &'static Hook) {
     );
     hook.orphan();
     let ticket = grace::advance();
-    grace::wait(None, &mut || grace::is_over(ticket));
+    grace::wait(None, &mut || grace::is_over(ticket, Scope::All));
     hook.call_release();
 }
 
@@ -389,7 +414,7 @@ pub(crate) fn replace(id: memhook_id, table: Table, thread: u64) -> i32 {
             await_removal(old, None)
         }
         Err(error) => {
-            old.revive();
+            revive(old);
             abandon(new);
             fail(error)
         }
@@ -403,7 +428,7 @@ pub(crate) fn synchronize() -> i32 {
         return libc::EDEADLK;
     }
     let ticket = grace::advance();
-    grace::wait(None, &mut || grace::is_over(ticket));
+    grace::wait(None, &mut || grace::is_over(ticket, Scope::All));
     0
 }
 
@@ -472,7 +497,8 @@ impl Open {
     fn lock(object: &'static Object) -> Option<Open> {
         // ORDERING [object]: Acquire and Relaxed. What the last user did. Other end: `drop`.
         let taken = object.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
-        taken.then_some(Open(object))
+        // Not `then_some`: an `Open` that was made in vain would unlock another's when dropped.
+        taken.then(|| Open(object))
     }
 
     fn create() -> Result<Open, i32> {
@@ -637,7 +663,14 @@ pub(crate) fn remove(handle: memhook_chain, id: memhook_id) -> i32 {
     };
     let known = open.hooks().remove(hook);
     drop(open);
-    let result = if known { unlink_all(&[core::ptr::from_ref(hook)]) } else { libc::ESRCH };
+    let under_way = hook.is_dead();
+    let result = match known {
+        false => libc::ESRCH,
+        true => match unlink_all(&[core::ptr::from_ref(hook)]) {
+            0 if under_way => libc::EALREADY,
+            result => result,
+        },
+    };
     hook.unpin();
     result
 }
@@ -686,7 +719,7 @@ pub(crate) fn swap(handle: memhook_chain, keep_former: bool) -> Result<(memhook_
     unpin_all(&open.consume());
     let inside = record.is_inside();
     if !inside {
-        grace::wait(None, &mut || grace::is_over(ticket));
+        grace::wait(None, &mut || grace::is_over(ticket, Scope::All));
     }
     let Some(mut keep) = keep.take() else {
         return Ok((0, unlink_all(former.get())));

@@ -118,7 +118,7 @@ fn carve(list: &Class, class: usize) -> Option<*mut u8> {
     let first = permanent(bytes, 64)?;
     for i in 1..bytes / size {
         // SAFETY: the i-th block of the new memory, which nobody else knows.
-        unsafe { list.put(first.add(i * size)) };
+        unsafe { list.put(first.wrapping_add(i * size)) };
     }
     Some(first)
 }

@@ -40,7 +40,9 @@ impl Trial<'_> {
     /// # Safety
     ///
     /// `function` is of the type of the entry point.
-    unsafe fn try_one(&mut self, number: u32, function: Function) {
+    ///
+    /// `bound` says where it leads by now: a call may have had it bound.
+    unsafe fn try_one(&mut self, number: u32, function: Function, bound: &dyn Fn() -> usize) {
         // ORDERING [none]: Relaxed. Written and read by this thread.
         self.record.probe.store(PROBING, Ordering::Relaxed);
         // SAFETY: the caller's contract.
@@ -51,7 +53,7 @@ impl Trial<'_> {
         self.findings.tested |= 1 << number;
         if !arrived {
             self.findings.missed |= 1 << number;
-            self.findings.leads_to.get_or_insert(function as *const () as usize);
+            self.findings.leads_to.get_or_insert_with(bound);
         }
         // A block of an allocator that we do not know is left: a few bytes, once.
         if arrived && !block.is_null() {
@@ -120,7 +122,7 @@ pub(crate) unsafe fn try_functions(functions: &[Option<Function>; 13]) -> Result
     for (number, function) in (0..).zip(functions) {
         if let Some(function) = *function {
             // SAFETY: the caller's contract.
-            unsafe { trial.try_one(number, function) };
+            unsafe { trial.try_one(number, function, &|| function as *const () as usize) };
         }
     }
     if trial.findings.tested == 0 {
@@ -133,15 +135,23 @@ pub(crate) unsafe fn try_functions(functions: &[Option<Function>; 13]) -> Result
 /// `ENOENT`: it calls none of the entry points.
 pub(crate) fn try_object(address: usize) -> Result<Findings, c_int> {
     let object = object_at(address).ok_or(libc::EINVAL)?;
+    if !object.is_dynamic() {
+        return Err(libc::ENOENT);
+    }
     let mut trial = Trial::begin()?;
     for number in 0..MEMHOOK_ENTRY_COUNT {
-        object.for_each_binding(backend::entry_name(number), &mut |function| {
+        object.for_each_binding(backend::entry_name(number), &mut |slot| {
+            let bound = || {
+                // SAFETY: a relocated pointer of a loaded object.
+                unsafe { slot.read_volatile() }
+            };
+            let function = bound();
             if function != 0 {
                 // SAFETY: the loader bound it to a function of this name, or, where it has not
                 // been called yet, to the stub that binds it and goes on to it.
                 let function = unsafe { core::mem::transmute::<usize, Function>(function) };
                 // SAFETY: as above.
-                unsafe { trial.try_one(number, function) };
+                unsafe { trial.try_one(number, function, &bound) };
             }
         });
     }

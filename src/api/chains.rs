@@ -113,11 +113,9 @@ pub unsafe extern "C" fn memhook_chain_register(
     out: *mut memhook_id,
 ) -> c_int {
     // SAFETY: the caller's contract.
-    unsafe {
-        give(out, || {
-            read_interceptor(table).and_then(|(table, thread)| registry::register_in(chain, table, thread))
-        })
-    }
+    let read = || unsafe { read_interceptor(table) };
+    // SAFETY: the caller's contract.
+    unsafe { give(out, || read().and_then(|(table, thread)| registry::register_in(chain, table, thread))) }
 }
 
 /// Registers an observer in a chain object, not in force yet.
@@ -146,11 +144,9 @@ pub unsafe extern "C" fn memhook_chain_observe(
     out: *mut memhook_id,
 ) -> c_int {
     // SAFETY: the caller's contract.
-    unsafe {
-        give(out, || {
-            read_observer(table).and_then(|(table, thread)| registry::register_in(chain, table, thread))
-        })
-    }
+    let read = || unsafe { read_observer(table) };
+    // SAFETY: the caller's contract.
+    unsafe { give(out, || read().and_then(|(table, thread)| registry::register_in(chain, table, thread))) }
 }
 
 /// Takes a hook out of a chain object. One that no chain names any more is unregistered.
@@ -195,7 +191,7 @@ pub extern "C" fn memhook_chain_remove(chain: memhook_chain, id: memhook_id) -> 
 /// - `EINVAL`: there is no such chain object, or it was consumed. Nothing has changed.
 /// - `EBUSY`: another thread is using the chain object. Nothing has changed.
 /// - `ENOMEM`: there was no memory for it. Nothing has changed.
-/// - `ENOSPC`: 255 sets of interceptors own blocks already. Nothing has changed.
+/// - `ENOSPC`: 4,095 sets of interceptors own blocks already. Nothing has changed.
 ///
 /// # Threads
 ///

@@ -23,7 +23,7 @@ use core::ffi::{c_int, c_void};
 /// - `EINVAL`: `table` or `out` is NULL, `struct_size` is no size that this library knows, a
 ///   flag is unknown, or there is no callback.
 /// - `ENOMEM`: there was no memory for the new chain.
-/// - `ENOSPC`: 255 sets of interceptors own blocks already.
+/// - `ENOSPC`: 4,095 sets of interceptors own blocks already.
 ///
 /// # Threads
 ///
@@ -50,9 +50,9 @@ use core::ffi::{c_int, c_void};
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memhook_register(table: *const memhook_interceptor, out: *mut memhook_id) -> c_int {
     // SAFETY: the caller's contract.
-    unsafe {
-        give(out, || read_interceptor(table).and_then(|(table, thread)| registry::register(table, thread)))
-    }
+    let read = || unsafe { read_interceptor(table) };
+    // SAFETY: the caller's contract.
+    unsafe { give(out, || read().and_then(|(table, thread)| registry::register(table, thread))) }
 }
 
 /// Registers an observer: callbacks that are told of every allocation call.
@@ -93,9 +93,9 @@ pub unsafe extern "C" fn memhook_register(table: *const memhook_interceptor, out
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memhook_observe(table: *const memhook_observer, out: *mut memhook_id) -> c_int {
     // SAFETY: the caller's contract.
-    unsafe {
-        give(out, || read_observer(table).and_then(|(table, thread)| registry::register(table, thread)))
-    }
+    let read = || unsafe { read_observer(table) };
+    // SAFETY: the caller's contract.
+    unsafe { give(out, || read().and_then(|(table, thread)| registry::register(table, thread))) }
 }
 
 /// Takes a hook out of the chain, and out of every chain object, and waits until no thread is

@@ -106,12 +106,14 @@ impl Arguments {
     fn next(&mut self) -> u64 {
         let i = self.taken;
         self.taken += 1;
-        if i < self.in_registers {
-            // SAFETY: the stub saved this many registers there.
-            return unsafe { self.registers.add(i).read() };
-        }
-        // SAFETY: the caller passed as many arguments as the format names (memhook_log's contract).
-        unsafe { self.stack.add(i - self.in_registers).read() }
+        let at = if i < self.in_registers {
+            self.registers.wrapping_add(i)
+        } else {
+            self.stack.wrapping_add(i - self.in_registers)
+        };
+        // SAFETY: the stub saved `in_registers` registers, and the caller passed as many arguments
+        // as the format names (memhook_log's contract).
+        unsafe { at.read() }
     }
 }
 

@@ -1,3 +1,6 @@
+#ifndef MEMHOOK_TAIL_H_
+#define MEMHOOK_TAIL_H_
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -83,3 +86,5 @@ memhook_entry_points_of_(void *(*malloc_)(size_t), void (*free_)(void *),
     points.functions[MEMHOOK_ENTRY_MEMALIGN] = (void (*)(void))memalign_;
     return &points;
 }
+
+#endif /* MEMHOOK_TAIL_H_ */

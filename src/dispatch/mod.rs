@@ -56,6 +56,7 @@ struct Ask {
     requested: usize,
     alignment: usize,
     count: usize,
+    each: usize,
     block: *mut c_void,
     caller: usize,
 }
@@ -73,6 +74,7 @@ impl Ask {
             requested: self.requested,
             alignment: self.alignment,
             count: self.count,
+            each: self.each,
             block: self.block,
             caller: self.caller as *const c_void,
         }
@@ -144,7 +146,7 @@ fn allocate(ask: Ask, how: How, frame: usize) -> *mut c_void {
                 through(&call, how, view, record)
             };
             let outcome = record.errno();
-            tell(view.after_alloc.get(), |told| {
+            tell(record, view.after_alloc.get(), |told| {
                 // SAFETY: the program's own function, by the contract of memhook_observe.
                 unsafe { (told.function)(&raw const call, block, told.user) }
             });
@@ -159,16 +161,21 @@ fn allocate(ask: Ask, how: How, frame: usize) -> *mut c_void {
     block
 }
 
+/// Calls observers, except those that are being unregistered.
 #[inline(always)]
-fn tell<F: Copy>(all: &[Told<F>], mut one: impl FnMut(Told<F>)) {
+fn tell<F: Copy>(record: &Record, all: &[Told<F>], mut one: impl FnMut(Told<F>)) {
     for &told in all {
-        one(told);
+        grace::announce_observer(record, told.hook as usize);
+        // SAFETY: in the chain of the call's section.
+        if !unsafe { &*told.hook }.is_passed_by() {
+            one(told);
+        }
     }
 }
 
 /// A new block through the interceptors of `view`, marked as theirs.
 fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut c_void {
-    let walk = Walk::making(call, view);
+    let walk = Walk::making(call, view, record);
     let (block, kind) = match how {
         How::Malloc { bytes } => (walk.malloc(bytes), BY_MALLOC),
         How::Calloc { bytes } => {
@@ -188,21 +195,31 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
         return block;
     }
     let [by_malloc, by_realloc, by_memalign] = view.owners;
-    let owner = match kind {
-        BY_MALLOC => by_malloc,
-        BY_REALLOC => by_realloc,
-        _ => by_memalign,
+    type Makes = fn(&memhook_interceptor) -> bool;
+    let (owner, makes): (u16, Makes) = match kind {
+        BY_MALLOC => (by_malloc, |table| table.malloc.is_some()),
+        BY_REALLOC => (by_realloc, |table| table.realloc.is_some()),
+        _ => (by_memalign, |table| table.memalign.is_some()),
     };
     if owner == 0 {
         return block;
     }
-    if !ownership::mark(block, owner) {
-        walk.free(block);
-        record.set_errno(libc::ENOMEM);
-        return core::ptr::null_mut();
+    match walk.maker(owner, makes) {
+        Some(0) => return block,
+        Some(owner) if ownership::mark(block, owner) => {
+            ownership::made(owner, record);
+            return block;
+        }
+        Some(_) => {}
+        None => {
+            // No number is left to say who made it: the program gets a block that nobody owns.
+            walk.free(block);
+            return how.ask_backend(call.entry);
+        }
     }
-    ownership::made(owner, record);
-    block
+    walk.free(block);
+    record.set_errno(libc::ENOMEM);
+    core::ptr::null_mut()
 }
 
 /// Every call that gives a block back. `block` is not NULL.
@@ -231,7 +248,7 @@ fn release(ask: Ask, frame: usize) {
     let section = entered.unwrap_or_else(|| grace::enter_anyhow(record));
     let view = chain::current(&section).view(record);
     if !nested {
-        tell(view.before_free.get(), |told| {
+        tell(record, view.before_free.get(), |told| {
             // SAFETY: the program's own function, by the contract of memhook_observe.
             unsafe { (told.function)(&raw const call, told.user) }
         });
@@ -239,7 +256,7 @@ fn release(ask: Ask, frame: usize) {
     if owner != 0 {
         ownership::clear(block);
     }
-    Walk::taking(&call, (!nested).then_some(view), owner).free(block);
+    Walk::taking(&call, (!nested).then_some(view), owner, record).free(block);
     if owner != 0 {
         ownership::gone(owner, record);
     }
@@ -272,7 +289,7 @@ fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
     let view = chain::current(&section).view(record);
     let heard = if nested { None } else { Some(view) };
     if let Some(view) = heard {
-        tell(view.realloc_begin.get(), |told| {
+        tell(record, view.realloc_begin.get(), |told| {
             // SAFETY: the program's own function, by the contract of memhook_observe.
             unsafe { (told.function)(&raw const call, told.user) }
         });
@@ -280,7 +297,7 @@ fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
     if owner != 0 {
         ownership::clear(block);
     }
-    let walk = Walk::taking(&call, heard, owner);
+    let walk = Walk::taking(&call, heard, owner, record);
     let new = walk.realloc(block, bytes);
     // The old block is gone when there is a new one, and when it was resized to nothing.
     let done = !new.is_null() || bytes == 0;
@@ -294,12 +311,12 @@ fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
     }
     if let Some(view) = heard {
         if done {
-            tell(view.realloc_commit.get(), |told| {
+            tell(record, view.realloc_commit.get(), |told| {
                 // SAFETY: the program's own function, by the contract of memhook_observe.
                 unsafe { (told.function)(&raw const call, new, told.user) }
             });
         } else {
-            tell(view.realloc_abort.get(), |told| {
+            tell(record, view.realloc_abort.get(), |told| {
                 // SAFETY: the program's own function, by the contract of memhook_observe.
                 unsafe { (told.function)(&raw const call, told.user) }
             });
@@ -311,7 +328,15 @@ fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
 }
 
 pub(crate) unsafe extern "C" fn malloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
-    let ask = Ask { entry: MEMHOOK_ENTRY_MALLOC, requested, alignment: 0, count: 1, block: NONE, caller };
+    let ask = Ask {
+        entry: MEMHOOK_ENTRY_MALLOC,
+        requested,
+        alignment: 0,
+        count: 1,
+        each: requested,
+        block: NONE,
+        caller,
+    };
     allocate(ask, How::Malloc { bytes: requested }, frame)
 }
 
@@ -325,7 +350,7 @@ pub(crate) unsafe extern "C" fn calloc(
 ) -> *mut c_void {
     let bytes = count.checked_mul(each);
     let requested = bytes.unwrap_or(usize::MAX);
-    let ask = Ask { entry: MEMHOOK_ENTRY_CALLOC, requested, alignment: 0, count, block: NONE, caller };
+    let ask = Ask { entry: MEMHOOK_ENTRY_CALLOC, requested, alignment: 0, count, each, block: NONE, caller };
     allocate(ask, bytes.map_or(How::Refuse(libc::ENOMEM), |bytes| How::Calloc { bytes }), frame)
 }
 
@@ -335,7 +360,15 @@ pub(crate) unsafe extern "C" fn realloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    let ask = Ask { entry: MEMHOOK_ENTRY_REALLOC, requested, alignment: 0, count: 1, block, caller };
+    let ask = Ask {
+        entry: MEMHOOK_ENTRY_REALLOC,
+        requested,
+        alignment: 0,
+        count: 1,
+        each: requested,
+        block,
+        caller,
+    };
     any_realloc(ask, How::Realloc { bytes: requested }, frame)
 }
 
@@ -348,7 +381,7 @@ pub(crate) unsafe extern "C" fn reallocarray(
 ) -> *mut c_void {
     let bytes = count.checked_mul(each);
     let requested = bytes.unwrap_or(usize::MAX);
-    let ask = Ask { entry: MEMHOOK_ENTRY_REALLOCARRAY, requested, alignment: 0, count, block, caller };
+    let ask = Ask { entry: MEMHOOK_ENTRY_REALLOCARRAY, requested, alignment: 0, count, each, block, caller };
     any_realloc(ask, bytes.map_or(How::Refuse(libc::ENOMEM), |bytes| How::Realloc { bytes }), frame)
 }
 
@@ -357,7 +390,7 @@ fn any_realloc(ask: Ask, how: How, frame: usize) -> *mut c_void {
 }
 
 fn aligned(entry: u32, alignment: usize, requested: usize, frame: usize, caller: usize) -> *mut c_void {
-    let ask = Ask { entry, requested, alignment, count: 1, block: NONE, caller };
+    let ask = Ask { entry, requested, alignment, count: 1, each: requested, block: NONE, caller };
     allocate(ask, How::Memalign { alignment, bytes: requested }, frame)
 }
 
@@ -388,8 +421,15 @@ pub(crate) unsafe extern "C" fn posix_memalign(
 ) -> c_int {
     let valid = alignment.is_power_of_two() && alignment >= size_of::<usize>();
     let how = if valid { How::Memalign { alignment, bytes: requested } } else { How::Refuse(libc::EINVAL) };
-    let ask =
-        Ask { entry: MEMHOOK_ENTRY_POSIX_MEMALIGN, requested, alignment, count: 1, block: NONE, caller };
+    let ask = Ask {
+        entry: MEMHOOK_ENTRY_POSIX_MEMALIGN,
+        requested,
+        alignment,
+        count: 1,
+        each: requested,
+        block: NONE,
+        caller,
+    };
     let errno = crate::sys::thread::errno_location();
     // SAFETY: errno of this thread.
     let before = unsafe { errno.read() };
@@ -406,7 +446,15 @@ pub(crate) unsafe extern "C" fn posix_memalign(
 
 pub(crate) unsafe extern "C" fn valloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
     let alignment = backend::page_size();
-    let ask = Ask { entry: MEMHOOK_ENTRY_VALLOC, requested, alignment: 0, count: 1, block: NONE, caller };
+    let ask = Ask {
+        entry: MEMHOOK_ENTRY_VALLOC,
+        requested,
+        alignment: 0,
+        count: 1,
+        each: requested,
+        block: NONE,
+        caller,
+    };
     allocate(ask, How::Memalign { alignment, bytes: requested }, frame)
 }
 
@@ -416,12 +464,20 @@ pub(crate) unsafe extern "C" fn pvalloc(requested: usize, frame: usize, caller: 
         Some(bytes) => How::Memalign { alignment, bytes },
         None => How::Refuse(libc::ENOMEM),
     };
-    let ask = Ask { entry: MEMHOOK_ENTRY_PVALLOC, requested, alignment: 0, count: 1, block: NONE, caller };
+    let ask = Ask {
+        entry: MEMHOOK_ENTRY_PVALLOC,
+        requested,
+        alignment: 0,
+        count: 1,
+        each: requested,
+        block: NONE,
+        caller,
+    };
     allocate(ask, how, frame)
 }
 
 fn any_free(entry: u32, block: *mut c_void, requested: usize, alignment: usize, frame: usize, caller: usize) {
-    let ask = Ask { entry, requested, alignment, count: 1, block, caller };
+    let ask = Ask { entry, requested, alignment, count: 1, each: requested, block, caller };
     if !block.is_null() {
         return release(ask, frame);
     }
@@ -449,7 +505,15 @@ pub(crate) unsafe extern "C" fn free_aligned_sized(
 }
 
 pub(crate) unsafe extern "C" fn usable_size(block: *mut c_void, frame: usize, caller: usize) -> usize {
-    let ask = Ask { entry: MEMHOOK_ENTRY_USABLE_SIZE, requested: 0, alignment: 0, count: 1, block, caller };
+    let ask = Ask {
+        entry: MEMHOOK_ENTRY_USABLE_SIZE,
+        requested: 0,
+        alignment: 0,
+        count: 1,
+        each: 0,
+        block,
+        caller,
+    };
     let Some(record) = guard::record() else { return 0 };
     note(record, ask.entry);
     if block.is_null() {
@@ -462,7 +526,7 @@ pub(crate) unsafe extern "C" fn usable_size(block: *mut c_void, frame: usize, ca
     let section = entered.unwrap_or_else(|| grace::enter_anyhow(record));
     let call = ask.call(record);
     let view = chain::current(&section).view(record);
-    let usable = Walk::taking(&call, (!nested).then_some(view), owner).usable_size(block);
+    let usable = Walk::taking(&call, (!nested).then_some(view), owner, record).usable_size(block);
     drop(section);
     record.set_errno(errno);
     usable

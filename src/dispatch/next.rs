@@ -8,19 +8,36 @@
 use super::How;
 use crate::abi::*;
 use crate::chain::{Hook, View};
-use crate::{backend, ownership};
+use crate::guard::{self, Record};
+use crate::{backend, grace, ownership};
 use core::cell::Cell;
 use core::ffi::c_void;
 
 /// The interceptors of one call, in order: two sorted arrays that are merged on the way.
 pub(super) struct Walk<'a> {
     call: &'a memhook_call,
+    record: &'a Record,
+    /// Hooks of the chain: those that are being unregistered are passed by.
     chain: &'a [*const Hook],
+    /// Hooks that own the block: each must see it.
     owners: &'a [*const Hook],
+    /// How far into the chain the walk has come, and which of the hooks up to there it has passed
+    /// by, one bit each.
+    seen: Cell<(usize, u128)>,
     /// The errno of the last failure of the backend.
     failure: Cell<i32>,
     /// What the backend's calloc gave: address and bytes.
     pub(super) zeroed: Cell<(usize, usize)>,
+}
+
+/// How many hooks of a chain have a bit each in `Walk::seen`. A walk of a longer chain announces
+/// all hooks at its start, and passes none of those behind by.
+const MANY: usize = 128;
+
+/// The bit of hook `i`; 0 for one that is never passed by.
+#[inline(always)]
+fn bit(i: usize) -> u128 {
+    if i < MANY { 1 << i } else { 0 }
 }
 
 /// Where in a walk a callback stands: the rest of the chain.
@@ -34,9 +51,11 @@ struct Place<'a> {
 impl<'a> Walk<'a> {
     /// The walk of a call that makes a block.
     #[inline(always)]
-    pub(super) fn making(call: &'a memhook_call, view: &'a View) -> Walk<'a> {
+    pub(super) fn making(call: &'a memhook_call, view: &'a View, record: &'a Record) -> Walk<'a> {
         Walk {
             call,
+            record,
+            seen: Cell::new((0, 0)),
             chain: view.interceptors.get(),
             owners: &[],
             failure: Cell::new(0),
@@ -46,9 +65,16 @@ impl<'a> Walk<'a> {
 
     /// The walk of a call about a block: its owners, and those who see every block.
     #[inline(always)]
-    pub(super) fn taking(call: &'a memhook_call, view: Option<&'a View>, owner: u8) -> Walk<'a> {
+    pub(super) fn taking(
+        call: &'a memhook_call,
+        view: Option<&'a View>,
+        owner: u16,
+        record: &'a Record,
+    ) -> Walk<'a> {
         Walk {
             call,
+            record,
+            seen: Cell::new((0, 0)),
             chain: view.map_or(&[], |view| view.keepers.get()),
             // SAFETY: in the section of the call (invariant 2).
             owners: if owner == 0 { &[] } else { unsafe { ownership::members(owner) } },
@@ -59,7 +85,48 @@ impl<'a> Walk<'a> {
 
     #[inline(always)]
     fn start(&'a self) -> Place<'a> {
+        if self.chain.len() > MANY {
+            grace::announce_interceptor(self.record, u64::MAX);
+        }
         Place { walk: self, chain: 0, owner: 0 }
+    }
+
+    /// The owner list for what this walk made: `owner`, unless a member was passed by. `None` where
+    /// there is no memory or number for another list.
+    pub(super) fn maker(&self, owner: u16, makes: fn(&memhook_interceptor) -> bool) -> Option<u16> {
+        // An interceptor that answered by itself has left those below it unasked.
+        let (reached, _) = self.seen.get();
+        for (i, &hook) in self.chain.iter().enumerate().skip(reached) {
+            // SAFETY: hooks in a chain live as long as the section (invariant 2).
+            self.enters(i, unsafe { &*hook });
+        }
+        let (_, passed_by) = self.seen.get();
+        if passed_by == 0 {
+            return Some(owner);
+        }
+        // Not from the list, which may have come to its end: a member that was passed by is gone.
+        let all = self.chain.iter().enumerate().filter(|(i, _)| passed_by & bit(*i) == 0);
+        // SAFETY: hooks in a chain live as long as the section (invariant 2).
+        let all = all.map(|(_, &hook)| unsafe { &*hook });
+        ownership::list_of(all.filter(|h| !h.keeps_pointers() && h.interceptor().is_some_and(makes)))
+    }
+
+    /// Whether hook `i` of the chain is to be called. Asked again, the answer stays the same: who
+    /// had a part in a block is there when it is given back.
+    #[inline(always)]
+    fn enters(&self, i: usize, hook: &Hook) -> bool {
+        let (reached, passed_by) = self.seen.get();
+        if i < reached {
+            return passed_by & bit(i) == 0;
+        }
+        let before = grace::announce_interceptor(self.record, hook.bit());
+        if i < MANY && hook.is_passed_by() {
+            grace::retract_interceptor(self.record, before);
+            self.seen.set((i + 1, passed_by | bit(i)));
+            return false;
+        }
+        self.seen.set((i + 1, passed_by));
+        true
     }
 
     /// Why the call failed: the backend's reason, or `ENOMEM` where an interceptor refused.
@@ -118,7 +185,10 @@ impl<'a> Place<'a> {
                 (Some(_), None) => true,
                 (None, Some(_)) => false,
                 // SAFETY: hooks in a chain or a list live as long as the section (invariant 2).
-                (Some(&a), Some(&b)) => unsafe { (*a).is_before(&*b) },
+                (Some(&a), Some(&b)) => unsafe { &*a }.is_before(
+                    // SAFETY: as above.
+                    unsafe { &*b },
+                ),
             };
             let hook = if from_chain {
                 self.chain += 1;
@@ -129,9 +199,11 @@ impl<'a> Place<'a> {
             };
             // SAFETY: as above.
             let hook = hook.map(|&hook| unsafe { &*hook })?;
-            if let Some(callback) = hook.interceptor().and_then(&pick) {
-                return Some(Step { callback, hook, rest: self });
+            let Some(callback) = hook.interceptor().and_then(&pick) else { continue };
+            if from_chain && !self.walk.enters(self.chain - 1, hook) {
+                continue;
             }
+            return Some(Step { callback, hook, rest: self });
         }
     }
 
@@ -286,5 +358,6 @@ pub(crate) unsafe fn usable_size_of(call: *const memhook_call) -> usize {
     if call.block.is_null() {
         return 0;
     }
-    Walk::taking(call, None, ownership::owner(call.block)).usable_size(call.block)
+    let Some(record) = guard::record() else { return 0 };
+    Walk::taking(call, None, ownership::owner(call.block), record).usable_size(call.block)
 }

@@ -18,7 +18,7 @@ fn made(ask: Ask, frame: usize, make: impl FnOnce() -> *mut c_void) -> *mut c_vo
     if let Some(section) = grace::enter(record, frame) {
         let view = chain::current(&section).view(record);
         let call = ask.call(record);
-        tell(view.after_alloc.get(), |told| {
+        tell(record, view.after_alloc.get(), |told| {
             // SAFETY: the program's own function, by the contract of memhook_observe.
             unsafe { (told.function)(&raw const call, block, told.user) }
         });
@@ -33,7 +33,15 @@ pub(crate) unsafe extern "C" fn observed_malloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    let ask = Ask { entry: MEMHOOK_ENTRY_MALLOC, requested, alignment: 0, count: 1, block: NONE, caller };
+    let ask = Ask {
+        entry: MEMHOOK_ENTRY_MALLOC,
+        requested,
+        alignment: 0,
+        count: 1,
+        each: requested,
+        block: NONE,
+        caller,
+    };
     // SAFETY: resolved before any hook could be registered.
     made(ask, frame, || unsafe { backend::malloc(requested) })
 }
@@ -44,8 +52,8 @@ pub(crate) unsafe extern "C" fn observed_calloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    let requested = count.checked_mul(each).unwrap_or(usize::MAX);
-    let ask = Ask { entry: MEMHOOK_ENTRY_CALLOC, requested, alignment: 0, count, block: NONE, caller };
+    let requested = count.saturating_mul(each);
+    let ask = Ask { entry: MEMHOOK_ENTRY_CALLOC, requested, alignment: 0, count, each, block: NONE, caller };
     // SAFETY: resolved before any hook could be registered.
     made(ask, frame, || unsafe { backend::calloc(count, each) })
 }
@@ -58,10 +66,18 @@ pub(crate) unsafe extern "C" fn observed_free(block: *mut c_void, frame: usize, 
         let errno = record.errno();
         if let Some(section) = grace::enter(record, frame) {
             let view = chain::current(&section).view(record);
-            let ask = Ask { entry: MEMHOOK_ENTRY_FREE, requested: 0, alignment: 0, count: 1, block, caller };
+            let ask = Ask {
+                entry: MEMHOOK_ENTRY_FREE,
+                requested: 0,
+                alignment: 0,
+                count: 1,
+                each: 0,
+                block,
+                caller,
+            };
             let call = ask.call(record);
             // Before the backend frees it: once freed, another thread may own the same address.
-            tell(view.before_free.get(), |told| {
+            tell(record, view.before_free.get(), |told| {
                 // SAFETY: the program's own function, by the contract of memhook_observe.
                 unsafe { (told.function)(&raw const call, told.user) }
             });
@@ -82,7 +98,15 @@ pub(crate) unsafe extern "C" fn observed_realloc(
     caller: usize,
 ) -> *mut c_void {
     if block.is_null() {
-        let ask = Ask { entry: MEMHOOK_ENTRY_REALLOC, requested, alignment: 0, count: 1, block, caller };
+        let ask = Ask {
+            entry: MEMHOOK_ENTRY_REALLOC,
+            requested,
+            alignment: 0,
+            count: 1,
+            each: requested,
+            block,
+            caller,
+        };
         // SAFETY: resolved before any hook could be registered.
         return made(ask, frame, || unsafe { backend::realloc(block, requested) });
     }

@@ -63,10 +63,7 @@ pub(crate) fn for_each_object(visit: &mut dyn FnMut(&Object) -> bool) {
         let visit = unsafe { &mut *data.cast::<&mut dyn FnMut(&Object) -> bool>() };
         // SAFETY: the loader gives a valid description for the length of this call.
         let info = unsafe { &*info };
-        match Object::read(info) {
-            Some(object) if !visit(&object) => 1,
-            _ => 0,
-        }
+        (!visit(&Object::read(info))).into()
     }
     let mut visit = visit;
     // SAFETY: `step` has the signature that dl_iterate_phdr calls, and `visit` lives until it returns.
@@ -97,7 +94,7 @@ fn choose(resolver: usize) -> usize {
 }
 
 impl Object {
-    fn read(info: &libc::dl_phdr_info) -> Option<Object> {
+    fn read(info: &libc::dl_phdr_info) -> Object {
         let base = info.dlpi_addr as usize;
         let mut object = Object {
             base,
@@ -111,7 +108,9 @@ impl Object {
             versions: core::ptr::null(),
             relocations: [(0, 0); 2],
         };
-        let dynamic = object.segments().iter().find(|s| s.p_type == libc::PT_DYNAMIC)?;
+        let Some(dynamic) = object.segments().iter().find(|s| s.p_type == libc::PT_DYNAMIC) else {
+            return object;
+        };
         let mut entry = (base.wrapping_add(dynamic.p_vaddr as usize)) as *const Dynamic;
         loop {
             // SAFETY: the dynamic section of a loaded object is mapped and ends with DT_NULL.
@@ -134,7 +133,12 @@ impl Object {
             }
             entry = entry.wrapping_add(1);
         }
-        (!object.symbols.is_null() && !object.strings.is_null()).then_some(object)
+        object
+    }
+
+    /// Whether the object has symbols for the dynamic linker.
+    pub(crate) fn is_dynamic(&self) -> bool {
+        !self.symbols.is_null() && !self.strings.is_null()
     }
 
     fn segments(&self) -> &[libc::Elf64_Phdr] {
@@ -164,6 +168,9 @@ impl Object {
 
     /// The address of the function `name` that the object defines.
     pub(crate) fn function(&self, name: &CStr) -> Option<usize> {
+        if !self.is_dynamic() {
+            return None;
+        }
         let symbol = if self.gnu_hash.is_null() { self.by_sysv_hash(name) } else { self.by_gnu_hash(name) }?;
         let address = self.base.wrapping_add(symbol.st_value as usize);
         match symbol.st_info & 15 {
@@ -175,15 +182,16 @@ impl Object {
 
     fn symbol(&self, index: u32, name: &CStr) -> Option<&libc::Elf64_Sym> {
         // SAFETY: `index` comes from the object's own hash table.
-        let symbol = unsafe { &*self.symbols.add(index as usize) };
+        let symbol = unsafe { &*self.symbols.wrapping_add(index as usize) };
         // SAFETY: st_name is an offset into the object's string table.
-        let own = unsafe { CStr::from_ptr(self.strings.add(symbol.st_name as usize)) };
+        let own = unsafe { CStr::from_ptr(self.strings.wrapping_add(symbol.st_name as usize)) };
         if symbol.st_shndx == SHN_UNDEF || own != name {
             return None;
         }
         // A version with the hidden bit is for old binaries only.
         // SAFETY: DT_VERSYM has one entry for each symbol.
-        let hidden = !self.versions.is_null() && unsafe { *self.versions.add(index as usize) } & 0x8000 != 0;
+        let hidden =
+            !self.versions.is_null() && unsafe { *self.versions.wrapping_add(index as usize) } & 0x8000 != 0;
         (!hidden).then_some(symbol)
     }
 
@@ -194,7 +202,7 @@ impl Object {
         let bucket_table = self.gnu_hash.wrapping_add(4 + 2 * bloom_words as usize);
         let slot = hash.checked_rem(buckets)?;
         // SAFETY: `slot` is below the number of buckets.
-        let mut index = unsafe { *bucket_table.add(slot as usize) };
+        let mut index = unsafe { *bucket_table.wrapping_add(slot as usize) };
         if index < first {
             return None;
         }
@@ -227,37 +235,35 @@ impl Object {
         let [buckets, _] = unsafe { *self.sysv_hash.cast::<[u32; 2]>() };
         let slot = hash.checked_rem(buckets)?;
         // SAFETY: `slot` is below the number of buckets.
-        let mut index = unsafe { *self.sysv_hash.add(2 + slot as usize) };
+        let mut index = unsafe { *self.sysv_hash.wrapping_add(2 + slot as usize) };
         while index != 0 {
             if let Some(symbol) = self.symbol(index, name) {
                 return Some(symbol);
             }
             // SAFETY: the chain table has one entry for each symbol.
-            index = unsafe { *self.sysv_hash.add(2 + (buckets + index) as usize) };
+            index = unsafe { *self.sysv_hash.wrapping_add(2 + (buckets + index) as usize) };
         }
         None
     }
 
-    /// Calls `visit` with each address that the object keeps of the function `name`: what is
-    /// stored in its relocated pointers.
-    pub(crate) fn for_each_binding(&self, name: &CStr, visit: &mut dyn FnMut(usize)) {
+    /// Calls `visit` with each place where the object keeps the address of the function `name`: its
+    /// relocated pointers.
+    pub(crate) fn for_each_binding(&self, name: &CStr, visit: &mut dyn FnMut(*const usize)) {
         for (table, bytes) in self.relocations {
             let count = bytes / size_of::<Relocation>();
             for i in 0..count {
                 // SAFETY: DT_RELASZ and DT_PLTRELSZ give the size of the table.
-                let relocation = unsafe { &*(table as *const Relocation).add(i) };
+                let relocation = unsafe { &*(table as *const Relocation).wrapping_add(i) };
                 if !POINTER_RELOCATIONS.contains(&(relocation.info as u32)) {
                     continue;
                 }
                 let index = (relocation.info >> 32) as usize;
                 // SAFETY: relocations name symbols of the object's own table.
-                let symbol = unsafe { &*self.symbols.add(index) };
+                let symbol = unsafe { &*self.symbols.wrapping_add(index) };
                 // SAFETY: st_name is an offset into the object's string table.
-                let own = unsafe { CStr::from_ptr(self.strings.add(symbol.st_name as usize)) };
+                let own = unsafe { CStr::from_ptr(self.strings.wrapping_add(symbol.st_name as usize)) };
                 if own == name {
-                    let slot = self.base.wrapping_add(relocation.offset) as *const usize;
-                    // SAFETY: the loader has written the pointer at this place.
-                    visit(unsafe { slot.read_volatile() });
+                    visit(self.base.wrapping_add(relocation.offset) as *const usize);
                 }
             }
         }

@@ -35,8 +35,9 @@ ar crsD "$work/libmemhook.a" "$work/memhook.o" \
   "$work/dynamic-only--static-needs-memhook-static.opt.o" "$work/static.o"
 mv -f "$work/libmemhook.a" "$dist/lib/libmemhook.a"
 
-: > "$dist/lib/memhook/memhook-static.opt"
-wraps=
+# The C library refers to the wrapped functions after the archive was searched.
+echo "-Wl,-u,__wrap_malloc" > "$dist/lib/memhook/memhook-static.opt"
+wraps=" -Wl,-u,__wrap_malloc"
 for name in $ENTRIES; do
   echo "-Wl,--wrap=$name" >> "$dist/lib/memhook/memhook-static.opt"
   wraps="$wraps -Wl,--wrap=$name"

@@ -1,0 +1,208 @@
+//! The head in force: where the entry points jump, and the chain that calls walk.
+
+use super::{Chain, EMPTY};
+use crate::backend::{self, Entries};
+use crate::grace::Section;
+use crate::roster::{Link, Linked, Roster};
+use crate::scratch;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+
+/// What the entry points do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Jump to the backend.
+    Idle,
+    /// Tell observers.
+    Observing,
+    /// Walk interceptors, and look at every block's owner.
+    Full,
+}
+
+/// What `CURRENT` points to.
+#[repr(C, align(64))]
+pub(crate) struct Head {
+    /// Where the entry points jump; at offset 0 for the stubs.
+    entries: Entries,
+    chain: AtomicPtr<Chain>,
+    mode: AtomicU32,
+    in_use: AtomicBool,
+    link: Link<Head>,
+}
+
+// SAFETY: the link is the head's own and is written by the roster only.
+unsafe impl Linked for Head {
+    fn link(&self) -> &Link<Head> {
+        &self.link
+    }
+}
+
+/// The tables of the modes; `entry` has the stubs and gives them at start.
+pub(crate) struct Tables {
+    /// Leads to `start`.
+    pub(crate) first: [unsafe extern "C" fn(); 13],
+    /// For [`Mode::Observing`]; `None`: the backend's.
+    pub(crate) observing: [Option<unsafe extern "C" fn()>; 13],
+    /// For [`Mode::Full`].
+    pub(crate) full: [unsafe extern "C" fn(); 13],
+}
+
+static HEADS: Roster<Head> = Roster::new();
+
+/// The head in force; at first, one that leads to `start`.
+pub(crate) static CURRENT: AtomicPtr<Head> = AtomicPtr::new((&raw const FIRST).cast_mut());
+
+core::arch::global_asm!(
+    // The name by which archive.S knows CURRENT.
+    ".globl memhook_current",
+    ".hidden memhook_current",
+    ".set memhook_current, {current}",
+    current = sym CURRENT,
+);
+
+static FIRST: Head = Head {
+    entries: {
+        let mut entries = [const { AtomicPtr::new(core::ptr::null_mut()) }; 13];
+        let mut i = 0;
+        #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+        while i < 13 {
+            entries[i] = AtomicPtr::new(crate::entry::TABLES.first[i] as *mut ());
+            i += 1;
+        }
+        entries
+    },
+    chain: AtomicPtr::new((&raw const EMPTY).cast_mut()),
+    mode: AtomicU32::new(0),
+    in_use: AtomicBool::new(true),
+    link: Link::new(),
+};
+
+/// Whether nothing was ever published: the next allocation call is the first.
+pub(crate) fn is_first() -> bool {
+    // ORDERING [none]: Relaxed. The pointer only.
+    core::ptr::eq(CURRENT.load(Ordering::Relaxed), &raw const FIRST)
+}
+
+/// The chain in force.
+#[inline(always)]
+pub(crate) fn current(_section: &Section) -> &Chain {
+    // ORDERING [publish]: Acquire. The hooks inside it. Other end: `publish`.
+    let head = CURRENT.load(Ordering::Acquire);
+    // SAFETY: never null (invariant 1), and heads are never unmapped.
+    let head = unsafe { &*head };
+    // ORDERING [publish]: Acquire. The chain was stored before the head was published.
+    let chain = head.chain.load(Ordering::Acquire);
+    // SAFETY: not reclaimed while the section lives (invariant 3; it began before the load).
+    unsafe { &*chain }
+}
+
+/// The entry table in force.
+pub(crate) fn entries() -> &'static Entries {
+    // ORDERING [publish]: Acquire. The table. Other end: `publish`.
+    let head = CURRENT.load(Ordering::Acquire);
+    // SAFETY: never null (invariant 1), and heads are never unmapped.
+    unsafe { &(*head).entries }
+}
+
+/// A place in time: the head that a writer starts from.
+#[derive(Clone, Copy)]
+pub(crate) struct Base(*mut Head);
+
+/// The head and the chain in force, to build the next from.
+pub(crate) fn base(section: &Section) -> (Base, &Chain) {
+    loop {
+        // ORDERING [none]: Relaxed. Only compared.
+        let head = CURRENT.load(Ordering::Relaxed);
+        let chain = current(section);
+        // A head in force may have been another's when `current` read it.
+        // ORDERING [none]: Relaxed. Only compared.
+        if core::ptr::eq(CURRENT.load(Ordering::Relaxed), head) {
+            return (Base(head), chain);
+        }
+    }
+}
+
+/// Puts `chain` in force if `base` still is; gives back the chain that was, to be reclaimed
+/// after a grace period with [`reclaim`], or null where it was no chain that was built.
+/// `Err(None)`: another writer was first; `Err(Some(ENOMEM))`.
+pub(crate) fn publish(base: Base, chain: *mut Chain, mode: Mode) -> Result<*mut Chain, Option<i32>> {
+    let head = Head::take(mode).ok_or(Some(libc::ENOMEM))?;
+    // ORDERING [publish]: Release. Published again with the head.
+    head.chain.store(chain, Ordering::Release);
+    // SAFETY: ours until it is published.
+    let own = unsafe { &(*chain).head };
+    // ORDERING [none]: Relaxed. Published with the chain.
+    own.store(core::ptr::from_ref(head).cast_mut(), Ordering::Relaxed);
+    let next = core::ptr::from_ref(head).cast_mut();
+    // ORDERING [publish]: AcqRel and Relaxed. Whoever loads the head sees the hooks in the chain.
+    if CURRENT.compare_exchange(base.0, next, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        // ORDERING [none]: Relaxed. The chain is the caller's again.
+        own.store(core::ptr::null_mut(), Ordering::Relaxed);
+        head.give_back();
+        return Err(None);
+    }
+    // SAFETY: it was in force, and heads are never unmapped.
+    let before = unsafe { &*base.0 };
+    // ORDERING [none]: Relaxed. Stored by whoever published it, which our exchange comes after.
+    let retired = before.chain.load(Ordering::Relaxed);
+    let built = !core::ptr::eq(retired, &raw const EMPTY);
+    Ok(if built { retired } else { core::ptr::null_mut() })
+}
+
+/// Gives a chain's memory and head back.
+///
+/// # Safety
+///
+/// The chain was never published, or its grace period is over.
+pub(crate) unsafe fn reclaim(chain: *mut Chain) {
+    // SAFETY: alive until freed below (the caller's contract).
+    let head = unsafe { &(*chain).head };
+    // ORDERING [none]: Relaxed. Written before publication.
+    let head = head.load(Ordering::Relaxed);
+    // SAFETY: null, or a head, and heads are never unmapped.
+    if let Some(head) = unsafe { head.as_ref() } {
+        head.give_back();
+    }
+    // SAFETY: the caller's contract.
+    unsafe { scratch::free(chain.cast()) };
+}
+
+impl Head {
+    fn take(mode: Mode) -> Option<&'static Head> {
+        let free = HEADS.iter().find(|head| {
+            // ORDERING [none]: Relaxed. Written once, before the head stood in the roster.
+            head.mode.load(Ordering::Relaxed) == mode as u32
+                // ORDERING [head]: Acquire and Relaxed. Other end: `give_back`.
+                && head.in_use.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        });
+        if free.is_some() {
+            return free;
+        }
+        let memory = scratch::permanent(size_of::<Head>(), align_of::<Head>())?.cast::<Head>();
+        // SAFETY: fresh zeroed memory, which is a valid head.
+        let head = unsafe { &*memory };
+        for (i, slot) in head.entries.iter().enumerate() {
+            let stub = match mode {
+                Mode::Idle => None,
+                Mode::Observing => crate::entry::TABLES.observing.get(i).copied().flatten(),
+                Mode::Full => crate::entry::TABLES.full.get(i).copied(),
+            };
+            let target = match stub {
+                Some(stub) => stub as *mut (),
+                None => backend::function(i),
+            };
+            // ORDERING [none]: Relaxed. Published with the head.
+            slot.store(target, Ordering::Relaxed);
+        }
+        // ORDERING [none]: Relaxed. Published with the head.
+        head.mode.store(mode as u32, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. Published with the head.
+        head.in_use.store(true, Ordering::Relaxed);
+        HEADS.push(head);
+        Some(head)
+    }
+
+    fn give_back(&self) {
+        // ORDERING [head]: Release. Other end: `take`.
+        self.in_use.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,428 @@
+//! One registered hook: its table, its names, and its life.
+//!
+//! Never: is unmapped. A hook that is gone is used again for the next one.
+
+use crate::abi::*;
+use crate::grace::{self, Deferred, Scope, Ticket};
+use crate::guard;
+use crate::roster::{Link, Linked, Roster};
+use crate::{ownership, scratch};
+use core::cell::UnsafeCell;
+use core::ffi::{CStr, c_char, c_void};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// What a hook calls.
+#[derive(Clone, Copy)]
+pub(crate) enum Table {
+    Interceptor(memhook_interceptor),
+    Observer(memhook_observer),
+}
+
+/// A hook is in force, or in a chain object.
+pub(crate) const LINKED: u32 = 0;
+/// It was taken out; a thread may still be in its callbacks.
+pub(crate) const LEAVING: u32 = 1;
+/// No thread will enter it for new blocks; some of its blocks live on.
+pub(crate) const OWNING: u32 = 2;
+/// Its release has been called.
+pub(crate) const RELEASED: u32 = 3;
+
+/// One registered hook.
+#[repr(C)]
+pub(crate) struct Hook {
+    /// For its removal. First, so that a pointer to it is one to the hook.
+    pub(crate) deferred: Deferred,
+    /// For its being used again, when the last section that can still find it has ended.
+    reuse: Deferred,
+    id: AtomicU64,
+    /// Who looks at the hook just now. It is used again when it has no id and no pins.
+    pins: AtomicU32,
+    /// How far its removal is.
+    pub(crate) phase: AtomicU32,
+    /// Whether its removal was decided. Nobody takes it into a chain from then on.
+    dead: AtomicBool,
+    /// Whether calls under way pass it by: it is being unregistered.
+    passed_by: AtomicBool,
+    /// Its bit among the interceptors that a thread has entered; others have the same.
+    bit: AtomicU64,
+    /// How many chains name it: the one in force, and chain objects.
+    pub(crate) links: AtomicU32,
+    /// Owner lists it is a member of, and 1 until its removal is complete.
+    holds: AtomicUsize,
+    /// Whether its code is gone: blocks that it still owns are left alone.
+    orphaned: AtomicBool,
+    /// Whether its release is not to be called: it was never in force, or it has been called.
+    silent: AtomicBool,
+    fixed: UnsafeCell<Fixed>,
+    link: Link<Hook>,
+}
+
+/// What stays the same while a hook has an id.
+struct Fixed {
+    /// The only thread it is called in, as a record's identity; 0: all.
+    thread: u64,
+    /// The id under which it was registered first: kept when it is replaced.
+    sequence: u64,
+    name: [c_char; 32],
+    table: Table,
+}
+
+// SAFETY: `fixed` is written only while nobody else can look (invariant 5); the rest is atomic.
+unsafe impl Sync for Hook {}
+
+// SAFETY: the link is the hook's own and is written by the roster only.
+unsafe impl Linked for Hook {
+    fn link(&self) -> &Link<Hook> {
+        &self.link
+    }
+}
+
+static HOOKS: Roster<Hook> = Roster::new();
+static LAST_ID: AtomicU64 = AtomicU64::new(0);
+
+impl Hook {
+    /// Makes a hook that nobody else knows by anything but its id, with one pin. An error is
+    /// `ENOMEM`.
+    ///
+    /// With `replaces`, it takes that hook's place in every order.
+    pub(crate) fn create(table: Table, thread: u64, replaces: Option<&Hook>) -> Result<&'static Hook, i32> {
+        let reused = HOOKS.iter().find(|hook| {
+            // ORDERING [unpin]: Acquire and Relaxed. Other end: `unpin`.
+            let mine = || hook.pins.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok();
+            // ORDERING [none]: Relaxed. Looked at again with the pin.
+            if hook.id.load(Ordering::Relaxed) != 0 || !mine() {
+                return false;
+            }
+            // ORDERING [none]: Relaxed. With our pin, nobody else makes a hook of it.
+            let free = hook.id.load(Ordering::Relaxed) == 0 && hook.holds.load(Ordering::Relaxed) == 0;
+            if !free {
+                hook.unpin();
+            }
+            free
+        });
+        let hook = match reused {
+            Some(hook) => hook,
+            None => {
+                let memory = scratch::permanent(size_of::<Hook>(), align_of::<Hook>()).ok_or(libc::ENOMEM)?;
+                // SAFETY: fresh zeroed memory: the atomics are valid, and `fixed` is not read
+                // before it is written below, as the hook has no id.
+                let fresh = unsafe { &*memory.cast::<Hook>() };
+                // ORDERING [none]: Relaxed. Nobody knows the hook yet.
+                fresh.pins.store(1, Ordering::Relaxed);
+                // ORDERING [none]: Relaxed. As above.
+                fresh.bit.store(1 << (HOOKS.len() % 64), Ordering::Relaxed);
+                HOOKS.push(fresh);
+                fresh
+            }
+        };
+        let name = match table {
+            Table::Interceptor(t) => t.name,
+            Table::Observer(t) => t.name,
+        };
+        let mut kept = [0; 32];
+        if !name.is_null() {
+            // SAFETY: the caller of register and observe gives NULL or a string.
+            let text = unsafe { CStr::from_ptr(name) }.to_bytes();
+            for (to, &from) in kept.iter_mut().take(31).zip(text) {
+                *to = from as c_char;
+            }
+        }
+        // ORDERING [none]: Relaxed. Numbers need only differ.
+        let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
+        let sequence = replaces.map_or(id, Hook::sequence);
+        // SAFETY: with the only pin and no id, nobody looks at these fields (invariant 5).
+        unsafe { hook.fixed.get().write(Fixed { thread, sequence, name: kept, table }) };
+        // ORDERING [none]: Relaxed. All published by the id.
+        hook.phase.store(LINKED, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. All published by the id.
+        hook.dead.store(false, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. All published by the id.
+        hook.passed_by.store(false, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. All published by the id.
+        hook.links.store(1, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. All published by the id.
+        hook.holds.store(1, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. All published by the id.
+        hook.orphaned.store(false, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. All published by the id.
+        hook.silent.store(false, Ordering::Relaxed);
+        if hook.may_own() {
+            ownership::expect();
+        }
+        // ORDERING [hook]: Release. The hook before its name. Other end: `pin`.
+        hook.id.store(id, Ordering::Release);
+        Ok(hook)
+    }
+
+    fn fixed(&self) -> &Fixed {
+        // SAFETY: not written while the hook has an id or a pin (invariant 5), and whoever has
+        // a hook found it by its id, or in a chain or a list that holds it.
+        unsafe { &*self.fixed.get() }
+    }
+
+    /// Finds a hook by its id and keeps it from being used again until `unpin`.
+    pub(crate) fn pin(id: memhook_id) -> Option<&'static Hook> {
+        HOOKS.iter().find(|hook| hook.try_pin(id))
+    }
+
+    fn try_pin(&self, id: memhook_id) -> bool {
+        // ORDERING [none]: Relaxed. Looked at again with the pin.
+        if id == 0 || self.id.load(Ordering::Relaxed) != id {
+            return false;
+        }
+        // ORDERING [unpin]: Acquire. Before we read the hook.
+        self.pins.fetch_add(1, Ordering::Acquire);
+        // ORDERING [hook]: Acquire. Other end: `create`.
+        let same = self.id.load(Ordering::Acquire) == id;
+        if !same {
+            self.unpin();
+        }
+        same
+    }
+
+    /// One more pin for a hook that is pinned already.
+    pub(crate) fn pin_again(&self) {
+        // ORDERING [none]: Relaxed. The pin there is keeps the hook.
+        self.pins.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unpin(&self) {
+        // ORDERING [unpin]: Release. Our last look before it can be used again.
+        self.pins.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Every hook that has an id, pinned while it is looked at.
+    pub(crate) fn for_each(visit: &mut dyn FnMut(&'static Hook)) {
+        for hook in HOOKS.iter() {
+            if hook.try_pin(hook.id()) {
+                visit(hook);
+                hook.unpin();
+            }
+        }
+    }
+
+    /// Whether `id` was ever given to a hook.
+    pub(crate) fn was_given(id: memhook_id) -> bool {
+        // ORDERING [none]: Relaxed. Whoever knows an id was told after it was given.
+        id != 0 && id <= LAST_ID.load(Ordering::Relaxed)
+    }
+
+    /// The hook is an owner list's member from now on.
+    pub(crate) fn hold(&self) {
+        // ORDERING [none]: Relaxed. There is a hold already: the hook is in a chain.
+        self.holds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Gives a hold back; the last one calls the release, and gives true.
+    pub(crate) fn unhold(&self) -> bool {
+        // ORDERING [hold]: AcqRel. All uses before the release. Other end: itself.
+        let last = self.holds.fetch_sub(1, Ordering::AcqRel) == 1;
+        if last {
+            self.call_release();
+            self.forget();
+            grace::changed();
+        }
+        last
+    }
+
+    /// Calls the release, unless it was called or is not to be.
+    pub(crate) fn call_release(&self) {
+        let release = match self.fixed().table {
+            Table::Interceptor(t) => t.release,
+            Table::Observer(t) => t.release,
+        };
+        // ORDERING [none]: Relaxed. Decides who calls; `hold` orders what comes before.
+        let silent = self.silent.swap(true, Ordering::Relaxed);
+        if let Some(release) = release.filter(|_| !silent) {
+            let suspended = guard::record().filter(|r| r.suspend());
+            // SAFETY: the program's own function, by the contract of registering it.
+            unsafe { release(self.user()) };
+            if let Some(record) = suspended {
+                record.resume();
+            }
+        }
+    }
+
+    /// The hook was never in force: its release is not called.
+    pub(crate) fn silence(&self) {
+        // ORDERING [none]: Relaxed. Before its removal.
+        self.silent.store(true, Ordering::Relaxed);
+    }
+
+    /// The hook's code is about to go while it owns blocks. A grace period must follow.
+    pub(crate) fn orphan(&self) {
+        // ORDERING [none]: Relaxed. The grace period that follows orders it.
+        self.orphaned.store(true, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_orphaned(&self) -> bool {
+        // ORDERING [none]: Relaxed. See `orphan`.
+        self.orphaned.load(Ordering::Relaxed)
+    }
+
+    fn forget(&self) {
+        // ORDERING [phase]: Release. The release callback's effects. Other end: `registry::remove`.
+        self.phase.store(RELEASED, Ordering::Release);
+        // ORDERING [none]: Relaxed. Used again only when it has no pins either.
+        self.id.store(0, Ordering::Relaxed);
+    }
+
+    /// Decides the hook's removal; true for who decides first.
+    pub(crate) fn kill(&self) -> bool {
+        // ORDERING [dead]: AcqRel. Before the publication that takes it out. Other end: `is_dead`.
+        !self.dead.swap(true, Ordering::AcqRel)
+    }
+
+    /// Takes [`kill`](Hook::kill) back, where no memory was left to carry it out.
+    pub(crate) fn revive(&self) {
+        // ORDERING [dead]: Release. Other end: `is_dead`.
+        self.dead.store(false, Ordering::Release);
+    }
+
+    /// From the next heavy barrier on, calls under way pass the hook by.
+    pub(crate) fn pass_by(&self, whether: bool) {
+        // ORDERING [use]: Relaxed. `grace::advance` puts it before the look at who is in the hook.
+        self.passed_by.store(whether, Ordering::Relaxed);
+    }
+
+    /// Whether calls under way pass the hook by. Asked after announcing it.
+    #[inline(always)]
+    pub(crate) fn is_passed_by(&self) -> bool {
+        // ORDERING [use]: Relaxed. `barrier::light` put it after the announcement.
+        self.passed_by.load(Ordering::Relaxed)
+    }
+
+    /// The interceptor's bit in `Record::entered`.
+    #[inline(always)]
+    pub(crate) fn bit(&self) -> u64 {
+        // ORDERING [none]: Relaxed. Never changes.
+        self.bit.load(Ordering::Relaxed)
+    }
+
+    /// Which older sections its removal waits for.
+    pub(crate) fn scope(&self) -> Scope {
+        if !self.is_passed_by() {
+            Scope::All
+        } else if self.interceptor().is_some() {
+            Scope::Interceptor(self.bit())
+        } else {
+            Scope::Observer(core::ptr::from_ref(self) as usize)
+        }
+    }
+
+    /// Keeps a retired hook from being used again while a section may still find it.
+    pub(crate) fn keep_until_over(&'static self, ticket: Ticket) {
+        unsafe fn over(item: *mut Deferred) {
+            let hook = item.cast::<u8>().wrapping_sub(core::mem::offset_of!(Hook, reuse)).cast::<Hook>();
+            // SAFETY: `reuse` is a field of a hook, and hooks live for ever.
+            unsafe { &*hook }.unpin();
+        }
+        self.pin_again();
+        let item = (&raw const self.reuse).cast_mut();
+        // SAFETY: a hook is retired once, and hooks live for ever.
+        unsafe { grace::defer(item, ticket, Scope::All, over) };
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        // ORDERING [dead]: Acquire. Other end: `kill`.
+        self.dead.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn id(&self) -> memhook_id {
+        // ORDERING [none]: Relaxed. The hook is in a chain, or pinned.
+        self.id.load(Ordering::Relaxed)
+    }
+
+    /// Gives `other`, which is not in force yet, this hook's id, and this hook the other's.
+    pub(crate) fn exchange_ids(&self, other: &Hook) {
+        let (mine, fresh) = (self.id(), other.id());
+        // ORDERING [hook]: Release. Other end: `try_pin`.
+        self.id.store(fresh, Ordering::Release);
+        // ORDERING [hook]: Release. Other end: `try_pin`.
+        other.id.store(mine, Ordering::Release);
+    }
+
+    /// The only thread it is called in, as a record's identity; 0: all.
+    pub(crate) fn thread(&self) -> u64 {
+        self.fixed().thread
+    }
+
+    pub(crate) fn sequence(&self) -> u64 {
+        self.fixed().sequence
+    }
+
+    #[inline(always)]
+    pub(crate) fn user(&self) -> *mut c_void {
+        match self.fixed().table {
+            Table::Interceptor(t) => t.user,
+            Table::Observer(t) => t.user,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn interceptor(&self) -> Option<&memhook_interceptor> {
+        match &self.fixed().table {
+            Table::Interceptor(table) => Some(table),
+            Table::Observer(_) => None,
+        }
+    }
+
+    pub(crate) fn observer(&self) -> Option<&memhook_observer> {
+        match &self.fixed().table {
+            Table::Observer(table) => Some(table),
+            Table::Interceptor(_) => None,
+        }
+    }
+
+    /// The shared object that the hook is tied to.
+    pub(crate) fn object(&self) -> *const c_void {
+        match self.fixed().table {
+            Table::Interceptor(t) => t.object,
+            Table::Observer(t) => t.object,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn priority(&self) -> i32 {
+        match self.fixed().table {
+            Table::Interceptor(t) => t.priority,
+            Table::Observer(t) => t.priority,
+        }
+    }
+
+    /// Whether the hook stands nearer the program than `other`.
+    #[inline(always)]
+    pub(crate) fn is_before(&self, other: &Hook) -> bool {
+        (self.priority(), self.sequence()) > (other.priority(), other.sequence())
+    }
+
+    /// Whether blocks that it makes must go back through it.
+    pub(crate) fn may_own(&self) -> bool {
+        self.interceptor().is_some() && !self.keeps_pointers()
+    }
+
+    /// Whether the hook sees every block's free: it never makes blocks that only it can take back.
+    pub(crate) fn keeps_pointers(&self) -> bool {
+        self.interceptor().is_some_and(|t| {
+            t.flags & MEMHOOK_KEEPS_POINTERS != 0
+                || (t.malloc.is_none() && t.realloc.is_none() && t.memalign.is_none())
+        })
+    }
+
+    pub(crate) fn info(&self) -> memhook_hook_info {
+        let (kind, flags) = match self.fixed().table {
+            Table::Interceptor(t) => (MEMHOOK_KIND_INTERCEPTOR, t.flags),
+            Table::Observer(t) => (MEMHOOK_KIND_OBSERVER, t.flags),
+        };
+        memhook_hook_info {
+            id: self.id(),
+            kind,
+            flags,
+            priority: self.priority(),
+            reserved: 0,
+            user: self.user(),
+            name: self.fixed().name,
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Hooks, and the immutable chain of them that one allocation call walks.
+//!
+//! Never: frees a chain (see `registry`), runs a callback of an allocation call.
+//!
+//! # State
+//!
+//! ```text
+//!            publish                    grace period over
+//!  building ─────────► current ─► retired ─────────────────► reclaimed
+//! ```
+//!
+//! `CURRENT` points to a *head*: one entry table and the chain. The entry stubs jump through the
+//! table of whichever head they find, without a read section; so a head is never unmapped, and
+//! its table stays what it was made for when the head is used again. With no hook in force the
+//! table holds the backend's own functions, and the stub is all there is.
+//!
+//! # Invariants
+//!
+//! 1. `CURRENT` is never null.
+//! 2. A chain is not written after it was published.
+//! 3. A chain is reclaimed only after a grace period that began after it was retired.
+//! 4. A head's table is written once, before the head is first published.
+//! 5. A hook's table is written before its id and not again while anybody holds the hook.
+//!
+//! # Edges
+//!
+//! | edge      | from                    | to                    | carries |
+//! | --------- | ----------------------- | --------------------- | ------- |
+//! | `publish` | `publish` AcqRel        | `current` Acquire     | the hooks, and all that whoever registered them wrote before |
+//! | `hook`    | `Hook::create` Release  | `pin` Acquire         | the hook's table |
+//! | `unpin`   | `unpin` Release         | `Hook::create` Acquire | the last look at a hook that is gone |
+//! | `dead`    | `kill` AcqRel           | `is_dead` Acquire     | the decision, before the publication that carries it out |
+//! | `phase`   | `forget` Release        | `registry::settled` Acquire | what the release callback did |
+//! | `head`    | `Head::give_back` Release | `Head::take` Acquire | the end of a head's last use |
+//! | `hold`    | `unhold` AcqRel         | the same              | the last use of a hook before its release |
+
+mod head;
+mod hook;
+
+pub(crate) use head::{CURRENT, Mode, Tables, base, current, entries, is_first, publish, reclaim};
+pub(crate) use hook::{Hook, LEAVING, OWNING, RELEASED, Table};
+
+use crate::abi::*;
+use crate::grace::Deferred;
+use crate::guard::Record;
+use crate::{ownership, scratch};
+use core::ffi::c_void;
+use core::sync::atomic::AtomicPtr;
+use head::Head;
+
+/// `memhook_after_alloc_fn` and `memhook_realloc_commit_fn` that are not NULL.
+type AfterAlloc = unsafe extern "C" fn(*const memhook_call, *mut c_void, *mut c_void);
+/// A `memhook_before_fn` that is not NULL.
+type Before = unsafe extern "C" fn(*const memhook_call, *mut c_void);
+
+/// One callback of an observer.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<F> {
+    pub(crate) function: F,
+    pub(crate) user: *mut c_void,
+    pub(crate) hook: *const Hook,
+}
+
+/// An immutable array in a chain's own memory.
+pub(crate) struct Array<T> {
+    at: *const T,
+    len: usize,
+}
+
+impl<T> Clone for Array<T> {
+    fn clone(&self) -> Array<T> {
+        *self
+    }
+}
+
+impl<T> Copy for Array<T> {}
+
+impl<T> Array<T> {
+    const EMPTY: Array<T> = Array { at: core::ptr::NonNull::<T>::dangling().as_ptr().cast_const(), len: 0 };
+
+    /// The elements, for as long as the chain may be used.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> &[T] {
+        // SAFETY: written by `build` and alive as long as the chain (invariants 2 and 3).
+        unsafe { core::slice::from_raw_parts(self.at, self.len) }
+    }
+}
+
+/// What one thread sees of a chain.
+pub(crate) struct View {
+    /// The identity of the thread, 0 for all that have no view of their own.
+    thread: u64,
+    pub(crate) after_alloc: Array<Told<AfterAlloc>>,
+    pub(crate) before_free: Array<Told<Before>>,
+    pub(crate) realloc_begin: Array<Told<Before>>,
+    pub(crate) realloc_commit: Array<Told<AfterAlloc>>,
+    pub(crate) realloc_abort: Array<Told<Before>>,
+    /// All interceptors, outermost first.
+    pub(crate) interceptors: Array<*const Hook>,
+    /// Those of them that see every free.
+    pub(crate) keepers: Array<*const Hook>,
+    /// The owner lists of what malloc, realloc of NULL and memalign make; 0: the backend's.
+    pub(crate) owners: [u16; 3],
+}
+
+impl View {
+    const EMPTY: View = View {
+        thread: 0,
+        after_alloc: Array::EMPTY,
+        before_free: Array::EMPTY,
+        realloc_begin: Array::EMPTY,
+        realloc_commit: Array::EMPTY,
+        realloc_abort: Array::EMPTY,
+        interceptors: Array::EMPTY,
+        keepers: Array::EMPTY,
+        owners: [0; 3],
+    };
+}
+
+/// Index into [`View::owners`].
+pub(crate) const BY_MALLOC: usize = 0;
+/// Index into [`View::owners`].
+pub(crate) const BY_REALLOC: usize = 1;
+/// Index into [`View::owners`].
+pub(crate) const BY_MEMALIGN: usize = 2;
+
+/// The hooks in force, outermost first, and what each thread sees of them.
+#[repr(C)]
+pub(crate) struct Chain {
+    /// First, so that a pointer to it is one to the chain.
+    pub(crate) deferred: Deferred,
+    pub(crate) head: AtomicPtr<Head>,
+    main: View,
+    hooks: Array<*const Hook>,
+    views: Array<View>,
+}
+
+// SAFETY: the pointers lead to memory that is not written after publication (invariant 2) or
+// whose writes are atomic.
+unsafe impl Sync for Chain {}
+
+static EMPTY: Chain = Chain {
+    deferred: Deferred::new(),
+    head: AtomicPtr::new(core::ptr::null_mut()),
+    main: View::EMPTY,
+    hooks: Array::EMPTY,
+    views: Array::EMPTY,
+};
+
+impl Chain {
+    /// The hooks, outermost first.
+    pub(crate) fn hooks(&self) -> &[*const Hook] {
+        self.hooks.get()
+    }
+
+    /// What the thread of `record` sees.
+    #[inline(always)]
+    pub(crate) fn view(&self, record: &Record) -> &View {
+        if self.views.len == 0 { &self.main } else { self.own_view(record) }
+    }
+
+    #[cold]
+    fn own_view(&self, record: &Record) -> &View {
+        let identity = record.identity();
+        self.views.get().iter().find(|view| view.thread == identity).unwrap_or(&self.main)
+    }
+
+    /// Makes a chain of these hooks, sorted outermost first. An error is `ENOMEM` or `ENOSPC`.
+    pub(crate) fn build(hooks: &[*const Hook]) -> Result<*mut Chain, i32> {
+        // SAFETY: the caller's hooks are in force or pinned.
+        let alive = || hooks.iter().map(|&hook| unsafe { &*hook });
+        // The threads that have hooks of their own; at most one for each hook.
+        let views = alive().filter(|h| h.thread() != 0).count();
+        let each = 5 * size_of::<Told<Before>>() + 2 * size_of::<*const Hook>();
+        let bytes = size_of::<Chain>()
+            + 2 * size_of_val(hooks) // the second for what is laid out and overwritten again
+            + views * size_of::<View>()
+            + (views + 1) * hooks.len() * each
+            + 16;
+        let memory = scratch::malloc(bytes);
+        if memory.is_null() {
+            return Err(libc::ENOMEM);
+        }
+        let mut store = Store { at: memory.wrapping_add(size_of::<Chain>()) };
+        let built = (|| {
+            let hooks_kept = store.array(hooks.iter().copied());
+            let main = view(hooks, 0, &mut store)?;
+            let first = store.at.cast::<View>();
+            store.at = first.wrapping_add(views).cast();
+            let mut len = 0;
+            for hook in alive().filter(|h| h.thread() != 0) {
+                // SAFETY: `len` views are written so far.
+                let known = unsafe { core::slice::from_raw_parts(first, len) };
+                if known.iter().any(|v| v.thread == hook.thread()) {
+                    continue;
+                }
+                let next = view(hooks, hook.thread(), &mut store)?;
+                // SAFETY: at most `views` views are written, for which there is room.
+                unsafe { first.wrapping_add(len).write(next) };
+                len += 1;
+            }
+            Ok(Chain {
+                deferred: Deferred::new(),
+                head: AtomicPtr::new(core::ptr::null_mut()),
+                main,
+                hooks: hooks_kept,
+                views: Array { at: first, len },
+            })
+        })();
+        match built {
+            Ok(chain) => {
+                let at = memory.cast::<Chain>();
+                // SAFETY: fresh memory, large enough and aligned to 16.
+                unsafe { at.write(chain) };
+                Ok(at)
+            }
+            Err(error) => {
+                // SAFETY: never published.
+                unsafe { scratch::free(memory) };
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The rest of a chain's memory while it is built.
+struct Store {
+    at: *mut u8,
+}
+
+impl Store {
+    /// Stores the items. There is room: `build` counted every hook in for every array.
+    fn array<T>(&mut self, items: impl Iterator<Item = T>) -> Array<T> {
+        let at = self.at.cast::<T>();
+        let mut len = 0;
+        for item in items {
+            // SAFETY: within the memory that `build` has counted.
+            unsafe { at.wrapping_add(len).write(item) };
+            len += 1;
+        }
+        self.at = at.wrapping_add(len).cast();
+        Array { at, len }
+    }
+}
+
+fn view(hooks: &[*const Hook], thread: u64, store: &mut Store) -> Result<View, i32> {
+    // SAFETY: the caller's hooks are in force or pinned.
+    let alive = || hooks.iter().map(|&hook| unsafe { &*hook });
+    let seen = move || alive().filter(move |h| h.thread() == 0 || h.thread() == thread);
+    macro_rules! told {
+        ($callback:ident) => {
+            store.array(seen().filter_map(|h| {
+                let table = h.observer()?;
+                Some(Told { function: table.$callback?, user: table.user, hook: h })
+            }))
+        };
+    }
+    let after_alloc = told!(after_alloc);
+    let before_free = told!(before_free);
+    let realloc_begin = told!(realloc_begin);
+    let realloc_commit = told!(realloc_commit);
+    let realloc_abort = told!(realloc_abort);
+    let interceptors = store.array(seen().filter(|h| h.interceptor().is_some()).map(core::ptr::from_ref));
+    let keepers = store.array(seen().filter(|h| h.keeps_pointers()).map(core::ptr::from_ref));
+    let mut owners = [0; 3];
+    type Makes = fn(&memhook_interceptor) -> bool;
+    let kinds: [Makes; 3] = [|t| t.malloc.is_some(), |t| t.realloc.is_some(), |t| t.memalign.is_some()];
+    for (owner, makes) in owners.iter_mut().zip(kinds) {
+        // Placed where the next array will overwrite it: the list copies its members.
+        let keep = store.at;
+        let members: Array<*const Hook> = store.array(
+            seen()
+                .filter(|h| !h.keeps_pointers() && h.interceptor().is_some_and(makes))
+                .map(core::ptr::from_ref),
+        );
+        store.at = keep;
+        if members.len != 0 {
+            *owner = ownership::find_or_create(members.get())?;
+        }
+    }
+    Ok(View {
+        thread,
+        after_alloc,
+        before_free,
+        realloc_begin,
+        realloc_commit,
+        realloc_abort,
+        interceptors,
+        keepers,
+        owners,
+    })
+}
