@@ -1,7 +1,6 @@
 # make          build into target/dist: what `make install` installs
 # make demo     the main job, seen
 # make test     every test
-# make bench    comparison tables
 # make install  PREFIX=/usr/local DESTDIR=
 
 PREFIX ?= /usr/local
@@ -13,7 +12,8 @@ DIST := target/dist
 ENTRIES := malloc free calloc realloc reallocarray memalign aligned_alloc posix_memalign \
            valloc pvalloc malloc_usable_size free_sized free_aligned_sized
 
-.PHONY: all dist demo test install clean
+# make stress   everything at once, for ten minutes
+.PHONY: all dist demo test stress install clean
 
 all: dist
 
@@ -26,7 +26,16 @@ demo: dist
 
 test: dist
 	sh tests/tools/setup.sh
-	$(CARGO) nextest run --workspace --no-fail-fast 2>/dev/null || $(CARGO) test --workspace --no-fail-fast
+	if $(CARGO) nextest --version >/dev/null 2>&1; \
+	then $(CARGO) nextest run --workspace --no-fail-fast --no-tests=pass; \
+	else $(CARGO) test --workspace --no-fail-fast; fi
+
+# Everything at once, for ten minutes.
+stress: dist
+	mkdir -p target/stress
+	$(CC) -g -O1 -pthread -I $(DIST)/include tests/c/stress.c -L $(DIST)/lib -lmemhook \
+	  -Wl,-rpath,$(abspath $(DIST)/lib) -o target/stress/stress
+	target/stress/stress 600
 
 install: dist
 	install -d $(DESTDIR)$(PREFIX)/lib/memhook $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include

@@ -21,8 +21,9 @@ use crate::abi::*;
 use crate::chain::{self, Chain, Hook, LEAVING, Mode, OWNING, RELEASED, Table};
 use crate::grace::{self, Deferred, Scope, Section, Ticket};
 use crate::guard::{self, Record};
+use crate::ownership;
 use crate::roster::{Link, Linked, Roster};
-use crate::{ownership, scratch};
+use crate::scratch;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 

@@ -4,11 +4,12 @@
 //! way through the library, which serves it as before.
 
 use crate::abi::*;
+use crate::backend;
 use crate::dispatch::PROBING;
+use crate::entry;
 use crate::guard::{self, Record};
 use crate::registry::Probe;
 use crate::sys::elf::{Object, for_each_object};
-use crate::{backend, entry};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::Ordering;
 

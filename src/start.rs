@@ -12,8 +12,11 @@
 
 use crate::abi::*;
 use crate::backend::{self, Entries};
+use crate::chain;
+use crate::dispatch;
+use crate::guard;
+use crate::registry;
 use crate::sys::barrier;
-use crate::{chain, dispatch, guard, registry};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 const UNTOUCHED: u32 = 0;

@@ -1,7 +1,9 @@
 //! Memory past all hooks: the backend's, and the library's own.
 
 use super::Block;
-use crate::{backend, scratch, start};
+use crate::backend;
+use crate::scratch;
+use crate::start;
 
 /// The allocator below, past all hooks: as malloc(3).
 ///

@@ -3,8 +3,9 @@
 use super::log::Line;
 use super::{read_table, with_errno_kept};
 use crate::abi::*;
+use crate::backend;
 use crate::selftest::{self, Findings};
-use crate::{backend, start};
+use crate::start;
 use core::ffi::{c_char, c_int, c_void};
 
 /// The version of the library that is running, as "major.minor.patch".

@@ -19,7 +19,8 @@ pub(crate) mod log;
 
 use crate::abi::*;
 use crate::chain::Table;
-use crate::{guard, start};
+use crate::guard;
+use crate::start;
 use core::ffi::{c_int, c_void};
 
 /// Major version: changes when programs must be compiled again.

@@ -5,8 +5,9 @@
 use crate::abi::*;
 use crate::grace::{self, Deferred, Scope, Ticket};
 use crate::guard;
+use crate::ownership;
 use crate::roster::{Link, Linked, Roster};
-use crate::{ownership, scratch};
+use crate::scratch;
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};

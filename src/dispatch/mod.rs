@@ -17,9 +17,12 @@ pub(crate) use next::{
 pub(crate) use observe::{observed_calloc, observed_free, observed_malloc, observed_realloc};
 
 use crate::abi::*;
+use crate::backend;
 use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Told, View};
+use crate::grace;
+use crate::guard;
 use crate::guard::Record;
-use crate::{backend, grace, guard, ownership};
+use crate::ownership;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
 use next::Walk;

@@ -7,9 +7,11 @@
 
 use super::How;
 use crate::abi::*;
+use crate::backend;
 use crate::chain::{Hook, View};
+use crate::grace;
 use crate::guard::{self, Record};
-use crate::{backend, grace, ownership};
+use crate::ownership;
 use core::cell::Cell;
 use core::ffi::c_void;
 

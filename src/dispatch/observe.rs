@@ -3,7 +3,10 @@
 
 use super::{Ask, NONE, tell};
 use crate::abi::*;
-use crate::{backend, chain, grace, guard};
+use crate::backend;
+use crate::chain;
+use crate::grace;
+use crate::guard;
 use core::ffi::c_void;
 
 /// Tells observers of a block that the backend made.

@@ -15,7 +15,8 @@ mod x86_64;
 
 use crate::abi::*;
 use crate::chain::{CURRENT, Tables};
-use crate::{dispatch, start};
+use crate::dispatch;
+use crate::start;
 
 macro_rules! entry_points {
     ($($name:ident = $entry:ident, $doc:literal;)*) => {
