@@ -20,7 +20,7 @@
 compile_error!("memhook has entry stubs for x86-64 and aarch64 only: add src/entry/<architecture>.rs");
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 compile_error!("memhook interposes glibc's allocator functions: it needs a Linux target with glibc");
-#[cfg(not(any(panic = "abort", test)))]
+#[cfg(not(any(panic = "abort", test, doc)))]
 compile_error!("memhook must be built with panic = \"abort\": nothing may unwind through an allocation call");
 
 pub mod api;
