@@ -25,7 +25,7 @@ pub(super) struct Walk<'a> {
     owners: &'a [*const Hook],
     /// How far into the chain the walk has come, and which of the hooks up to there it has passed
     /// by, one bit each.
-    seen: Cell<(usize, u128)>,
+    seen: Cell<(usize, u64)>,
     /// The errno of the last failure of the backend.
     failure: Cell<i32>,
     /// What the backend's calloc gave: address and bytes.
@@ -34,11 +34,11 @@ pub(super) struct Walk<'a> {
 
 /// How many hooks of a chain have a bit each in `Walk::seen`. A walk of a longer chain announces
 /// all hooks at its start, and passes none of those behind by.
-const MANY: usize = 128;
+const MANY: usize = 64;
 
 /// The bit of hook `i`; 0 for one that is never passed by.
 #[inline(always)]
-fn bit(i: usize) -> u128 {
+fn bit(i: usize) -> u64 {
     if i < MANY { 1 << i } else { 0 }
 }
 
@@ -201,11 +201,13 @@ impl<'a> Place<'a> {
             };
             // SAFETY: as above.
             let hook = hook.map(|&hook| unsafe { &*hook })?;
-            let Some(callback) = hook.interceptor().and_then(&pick) else { continue };
+            // Asked also of hooks that have no such callback: another may be called later in the walk.
             if from_chain && !self.walk.enters(self.chain - 1, hook) {
                 continue;
             }
-            return Some(Step { callback, hook, rest: self });
+            if let Some(callback) = hook.interceptor().and_then(&pick) {
+                return Some(Step { callback, hook, rest: self });
+            }
         }
     }
 
