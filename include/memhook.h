@@ -264,7 +264,8 @@ typedef size_t (*memhook_usable_size_fn)(struct memhook_next *next,
 /**
  * Is told once that a hook is gone: no thread is in its callbacks and none will enter them.
  *
- * Hooks are suppressed in the calling thread meanwhile. Any thread may be the one that calls.
+ * Hooks are suppressed in the calling thread meanwhile. That is the thread that waits for the
+ * hook's removal, if one does; otherwise any thread, at the end of any of its allocation calls.
  */
 typedef void (*memhook_release_fn)(void *user);
 
@@ -580,7 +581,9 @@ int memhook_observe(const struct memhook_observer *table,
  *   ended.
  * - `ESRCH`: no hook has this id, or it is gone already.
  * - `EALREADY`: its removal is under way already.
+ * - `EBUSY`: another thread is just replacing it: it is still in force.
  * - `ENOMEM`: there was no memory for the chain without it: it is still in force.
+ * - `ENOSPC`: 4,095 sets of interceptors own blocks already: it is still in force.
  *
  * # Threads
  *
@@ -623,7 +626,8 @@ int memhook_unregister_timed(memhook_id id,
  *
  * A block that one of its interceptors still owns cannot be taken back once the code is gone.
  * Such blocks are left alone from then on: freeing them does nothing, resizing them fails. A
- * message on standard error says so.
+ * message on standard error says so. At the end of the process, where nothing is unloaded, it
+ * neither waits nor speaks.
  *
  * # Returns
  *
@@ -639,6 +643,21 @@ int memhook_unregister_timed(memhook_id id,
  * As `memhook_unregister()`.
  */
 int memhook_unregister_object(const void *object);
+
+/**
+ * Says that a shared object was loaded which will call `memhook_unregister_object()` when its
+ * destructors run; called by the constructor that `MEMHOOK_TIE_TO_OBJECT` makes. With it, the end of
+ * the process is told from the unloading of the object.
+ *
+ * # Threads
+ *
+ * In a constructor only: it calls the C library's atexit.
+ *
+ * # Reentrancy
+ *
+ * Not inside a callback.
+ */
+void memhook_object_loaded(void);
 
 /**
  * Puts other callbacks in an interceptor's place in one step: the id stays, and so does the
@@ -1461,6 +1480,10 @@ extern void *__dso_handle __attribute__((visibility("hidden")));
  * has MEMHOOK_OBJECT as `object` are unregistered, and unloading waits until no thread is in
  * their callbacks. */
 #define MEMHOOK_TIE_TO_OBJECT                                                                  \
+    __attribute__((constructor, used)) static void memhook_tie_object_(void)                   \
+    {                                                                                          \
+        memhook_object_loaded();                                                               \
+    }                                                                                          \
     __attribute__((destructor, used)) static void memhook_untie_object_(void)                  \
     {                                                                                          \
         (void)memhook_unregister_object(MEMHOOK_OBJECT);                                       \

@@ -162,7 +162,8 @@ pub type memhook_usable_size_fn = Option<
 
 /// Is told once that a hook is gone: no thread is in its callbacks and none will enter them.
 ///
-/// Hooks are suppressed in the calling thread meanwhile. Any thread may be the one that calls.
+/// Hooks are suppressed in the calling thread meanwhile. That is the thread that waits for the
+/// hook's removal, if one does; otherwise any thread, at the end of any of its allocation calls.
 pub type memhook_release_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
 
 /// An interceptor: callbacks that stand in the way of allocation calls, may change sizes and

@@ -30,7 +30,7 @@
 
 use crate::guard::{self, BUSY, EPOCH_ONE, INSIDE, Record};
 use crate::sys::{barrier, futex, thread};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
 
 #[repr(align(64))]
 struct Line<T>(T);
@@ -61,18 +61,25 @@ pub(crate) struct Section {
 pub(crate) fn enter(record: &'static Record, frame: usize) -> Option<Section> {
     // ORDERING [none]: Relaxed. Written by this thread.
     let word = record.word.load(Ordering::Relaxed);
-    if word & BUSY != 0 && !was_abandoned(record, word, frame) {
+    if word & BUSY != 0 && !(was_abandoned(record, word, frame) && record.suspensions() == 0) {
         return None;
     }
     Some(open(record, 0, frame))
 }
 
+/// Begins a read section of a function of the interface, which calls no callback in it.
+#[inline(always)]
+pub(crate) fn enter_here(record: &'static Record) -> Section {
+    enter_anyhow(record, crate::sys::tls::stack_pointer())
+}
+
 /// Begins a read section whatever the thread is doing: for writers, and for the free of an
 /// owned block inside a callback. One that is open already is continued.
-pub(crate) fn enter_anyhow(record: &'static Record) -> Section {
+///
+/// `frame` is as for [`enter`].
+pub(crate) fn enter_anyhow(record: &'static Record, frame: usize) -> Section {
     // ORDERING [none]: Relaxed. Written by this thread.
     let word = record.word.load(Ordering::Relaxed);
-    let frame = crate::sys::tls::stack_pointer();
     if word & INSIDE != 0 && !was_abandoned(record, word, frame) {
         return Section { record, outermost: false };
     }
@@ -90,6 +97,8 @@ fn open(record: &'static Record, suspended: u64, frame: usize) -> Section {
     record.entered.store(0, Ordering::Relaxed);
     // ORDERING [use]: Relaxed. As above.
     record.observer.store(0, Ordering::Relaxed);
+    // A signal handler that comes before the next store finds NO_FRAME, below which everything is.
+    compiler_fence(Ordering::SeqCst);
     // ORDERING [none]: Relaxed. Read by this thread only.
     record.frame.store(frame, Ordering::Relaxed);
     barrier::light();
@@ -106,10 +115,27 @@ fn was_abandoned(record: &Record, word: u64, frame: usize) -> bool {
     if word & INSIDE == 0 || frame < entered || thread::on_signal_stack() {
         return false;
     }
+    abandon(record);
+    true
+}
+
+/// Ends a section of this thread whose call will not return.
+pub(crate) fn abandon(record: &Record) {
+    // ORDERING [none]: Relaxed. Written by this thread.
+    let word = record.word.load(Ordering::Relaxed);
     // ORDERING [leave]: Release. Whatever the abandoned call did is over.
     record.word.store(word & guard::SUSPENDED, Ordering::Release);
-    word & guard::SUSPENDED == 0
+    // ORDERING [none]: Relaxed. Read by this thread only.
+    record.frame.store(NO_FRAME, Ordering::Relaxed);
+    // ORDERING [use]: Release. Had it been counting a block, it would have gone on.
+    record.settling.store(false, Ordering::Release);
+    // ORDERING [none]: Relaxed. Written by this thread.
+    record.polling.store(false, Ordering::Relaxed);
+    left();
 }
+
+/// `Record::frame` while no section is open: everything on the stack is below it.
+const NO_FRAME: usize = usize::MAX;
 
 impl Drop for Section {
     #[inline(always)]
@@ -121,20 +147,24 @@ impl Drop for Section {
         let word = self.record.word.load(Ordering::Relaxed);
         // ORDERING [leave]: Release. Our last use of the chain before it. Other end: `oldest`.
         self.record.word.store(word & guard::SUSPENDED, Ordering::Release);
+        // ORDERING [none]: Relaxed. Read by this thread only.
+        self.record.frame.store(NO_FRAME, Ordering::Relaxed);
         barrier::light();
         // ORDERING [epoch]: Relaxed. Only whether it changed. `light` keeps it after the store.
-        if EPOCH.0.load(Ordering::Relaxed) != word {
+        if EPOCH.0.load(Ordering::Relaxed) != word & !guard::SUSPENDED {
             left();
         }
     }
 }
 
-/// A section ended during which the epoch changed, or which was entered while suspended.
+/// A section ended during which the epoch changed.
 #[cold]
 fn left() {
     // ORDERING [wake]: SeqCst. Our leaving before our look at who waits. Other end: `wait`.
     fence(Ordering::SeqCst);
     changed();
+    // ORDERING [wake]: SeqCst. The change before our look at the queues. Other end: `poll`.
+    fence(Ordering::SeqCst);
     poll();
 }
 
@@ -231,10 +261,17 @@ pub(crate) fn retract_interceptor(record: &Record, before: u64) {
 
 /// Whether every section in the scope that may not have seen the publication has ended.
 pub(crate) fn is_over(ticket: Ticket, scope: Scope) -> bool {
-    guard::records().all(|record| {
-        let word = epoch_inside(record);
-        word >= ticket.0 || !scope.includes(record) || record.is_dead() || epoch_inside(record) != word
-    })
+    guard::records().all(|record| has_ended(record, ticket, scope))
+}
+
+/// As [`is_over`], for the sections of all threads but that of `mine`.
+pub(crate) fn is_over_elsewhere(ticket: Ticket, scope: Scope, mine: &Record) -> bool {
+    guard::records().all(|record| core::ptr::eq(record, mine) || has_ended(record, ticket, scope))
+}
+
+fn has_ended(record: &Record, ticket: Ticket, scope: Scope) -> bool {
+    let word = epoch_inside(record);
+    word >= ticket.0 || !scope.includes(record) || record.is_dead() || epoch_inside(record) != word
 }
 
 /// The epoch of the record's open section; the largest number where none is open.
@@ -256,40 +293,63 @@ fn oldest() -> u64 {
 }
 
 /// Waits until `done` answers true, asking again whenever a section ends that delays somebody;
-/// false if `deadline_ns` (monotonic) passes before. Runs deferred work meanwhile.
-pub(crate) fn wait(deadline_ns: Option<u64>, done: &mut dyn FnMut() -> bool) -> bool {
+/// false if `deadline_ns` (monotonic) passes before. Does the work that is waited for itself, if
+/// there is any: what it calls may take its time, and is nobody else's concern.
+pub(crate) fn wait(
+    deadline_ns: Option<u64>,
+    work: Option<&Deferred>,
+    done: &mut dyn FnMut() -> bool,
+) -> bool {
     const LOOK_AGAIN_NS: u64 = 20_000_000;
+    let await_it = |whether| {
+        if let Some(item) = work {
+            // ORDERING [none]: Relaxed. See `Deferred::is_for`.
+            item.awaited.store(whether, Ordering::Relaxed);
+        }
+    };
+    let mut is_done = || {
+        if let Some(item) = work {
+            while REMOVALS.work_off(1, item).0 {
+                changed();
+            }
+        }
+        done()
+    };
+    await_it(true);
+    let mut result = false;
     for _ in 0..64 {
-        poll();
-        if done() {
-            return true;
+        result = is_done();
+        if result {
+            break;
         }
         core::hint::spin_loop();
     }
     // ORDERING [wake]: SeqCst. Before the look at what is waited for. Other end: `left`.
     WAITERS.fetch_add(1, Ordering::SeqCst);
-    let result = loop {
+    while !result {
         // ORDERING [wake]: SeqCst. Before the look at what is waited for.
         let seen = CHANGES.load(Ordering::SeqCst);
         // ORDERING [wake]: SeqCst. Other end: the fence in `left`.
         fence(Ordering::SeqCst);
-        poll();
-        if done() {
-            break true;
+        result = is_done();
+        if result {
+            break;
         }
         // Once in a while without being woken: a thread that dies in its section wakes nobody.
         let mut nap = LOOK_AGAIN_NS;
         if let Some(deadline) = deadline_ns {
             let now = thread::monotonic_ns();
             if now >= deadline {
-                break false;
+                break;
             }
             nap = nap.min(deadline - now);
         }
         futex::wait(&CHANGES, seen, nap);
-    };
+    }
     // ORDERING [none]: Relaxed. Nothing is published by waiting less.
     WAITERS.fetch_sub(1, Ordering::Relaxed);
+    await_it(false);
+    poll();
     result
 }
 
@@ -301,6 +361,8 @@ pub(crate) struct Deferred {
     run: AtomicPtr<()>,
     scope: AtomicU32,
     scope_value: AtomicU64,
+    /// Whether a thread waits for this work: then that thread does it, and no other.
+    awaited: AtomicBool,
 }
 
 type Work = unsafe fn(*mut Deferred);
@@ -313,6 +375,7 @@ impl Deferred {
             run: AtomicPtr::new(core::ptr::null_mut()),
             scope: AtomicU32::new(0),
             scope_value: AtomicU64::new(0),
+            awaited: AtomicBool::new(false),
         }
     }
 }
@@ -327,6 +390,37 @@ static MEMORY_LOOKED: AtomicU64 = AtomicU64::new(u64::MAX);
 /// What waits for some: removals.
 static REMOVALS: Queue = Queue(AtomicPtr::new(core::ptr::null_mut()));
 
+impl Deferred {
+    fn prepare(&self, ticket: Ticket, scope: Scope, run: Work) {
+        // ORDERING [none]: Relaxed. Published by `push`.
+        self.ticket.store(ticket.0, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. Published by `push`.
+        self.run.store(run as *mut (), Ordering::Relaxed);
+        let (kind, value) = scope.pack();
+        // ORDERING [none]: Relaxed. Published by `push`.
+        self.scope.store(kind, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. Published by `push`.
+        self.scope_value.store(value, Ordering::Relaxed);
+    }
+
+    fn is_for(&self, awaited: *const Deferred) -> bool {
+        if awaited.is_null() {
+            // ORDERING [none]: Relaxed. Decides who does it; `defer` orders the work itself.
+            return !self.awaited.load(Ordering::Relaxed);
+        }
+        core::ptr::eq(self, awaited)
+    }
+
+    fn is_due(&self) -> bool {
+        // ORDERING [none]: Relaxed. Ordered by the swap in `work_off`.
+        let ticket = Ticket(self.ticket.load(Ordering::Relaxed));
+        // ORDERING [none]: Relaxed. As above.
+        let kind = self.scope.load(Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        is_over(ticket, Scope::unpack(kind, self.scope_value.load(Ordering::Relaxed)))
+    }
+}
+
 /// Has `run` called on `item` when the grace period of `ticket` is over, by any thread.
 ///
 /// # Safety
@@ -334,20 +428,19 @@ static REMOVALS: Queue = Queue(AtomicPtr::new(core::ptr::null_mut()));
 /// `item` lives until then and is in no queue; `run` may be called with it.
 pub(crate) unsafe fn defer(item: *mut Deferred, ticket: Ticket, scope: Scope, run: Work) {
     // SAFETY: alive by the caller's contract.
-    let node = unsafe { &*item };
-    // ORDERING [none]: Relaxed. Published by `push`.
-    node.ticket.store(ticket.0, Ordering::Relaxed);
-    // ORDERING [none]: Relaxed. Published by `push`.
-    node.run.store(run as *mut (), Ordering::Relaxed);
-    let (kind, value) = scope.pack();
-    // ORDERING [none]: Relaxed. Published by `push`.
-    node.scope.store(kind, Ordering::Relaxed);
-    // ORDERING [none]: Relaxed. Published by `push`.
-    node.scope_value.store(value, Ordering::Relaxed);
-    match scope {
-        Scope::All => MEMORY.push(item),
-        _ => REMOVALS.push(item),
-    }
+    unsafe { &*item }.prepare(ticket, scope, run);
+    REMOVALS.push(item);
+}
+
+/// As [`defer`], for memory that any older section may read: runs no code of the program.
+///
+/// # Safety
+///
+/// As [`defer`].
+pub(crate) unsafe fn defer_memory(item: *mut Deferred, ticket: Ticket, run: Work) {
+    // SAFETY: alive by the caller's contract.
+    unsafe { &*item }.prepare(ticket, Scope::All, run);
+    MEMORY.push(item);
 }
 
 impl Queue {
@@ -372,38 +465,67 @@ impl Queue {
         self.0.load(Ordering::Relaxed).is_null()
     }
 
-    /// Runs what is due and puts the rest back. Returns whether anything ran and was put back.
-    fn work_off(&self) -> (bool, bool) {
+    /// Runs what is due, at most `most` of it, and puts the rest back before that. Returns whether
+    /// anything ran, and whether something was put back.
+    ///
+    /// With `awaited`, only that is run, which the caller waits for; otherwise what nobody waits for.
+    fn work_off(&self, most: usize, awaited: *const Deferred) -> (bool, bool) {
         // ORDERING [defer]: AcqRel. The items. Other end: `push`.
         let mut item = self.0.swap(core::ptr::null_mut(), Ordering::AcqRel);
-        let (mut ran, mut put_back) = (false, false);
+        let mut due: *mut Deferred = core::ptr::null_mut();
+        let (mut count, mut put_back) = (0, false);
         while !item.is_null() {
             // SAFETY: taken from the queue by us alone, and alive until it is run.
             let node = unsafe { &*item };
             // ORDERING [none]: Relaxed. Ordered by the swap above.
             let next = node.next.load(Ordering::Relaxed);
-            // ORDERING [none]: Relaxed. Ordered by the swap above.
-            let ticket = Ticket(node.ticket.load(Ordering::Relaxed));
-            // ORDERING [none]: Relaxed. Ordered by the swap above.
-            let scope = node.scope.load(Ordering::Relaxed);
-            // ORDERING [none]: Relaxed. Ordered by the swap above.
-            let scope = Scope::unpack(scope, node.scope_value.load(Ordering::Relaxed));
-            if is_over(ticket, scope) {
-                // ORDERING [none]: Relaxed. Ordered by the swap above.
-                let run = node.run.load(Ordering::Relaxed);
-                // SAFETY: `defer` stored a `Work`.
-                let run = unsafe { core::mem::transmute::<*mut (), Work>(run) };
-                // SAFETY: the grace period of its ticket is over, which is what it waited for.
-                unsafe { run(item) };
-                ran = true;
+            if count < most && node.is_for(awaited) && node.is_due() {
+                // ORDERING [none]: Relaxed. Ours alone.
+                node.next.store(due, Ordering::Relaxed);
+                due = item;
+                count += 1;
             } else {
                 self.push(item);
                 put_back = true;
             }
             item = next;
         }
-        (ran, put_back)
+        while !due.is_null() {
+            // SAFETY: as above.
+            let node = unsafe { &*due };
+            // ORDERING [none]: Relaxed. Ours alone.
+            let next = node.next.load(Ordering::Relaxed);
+            // ORDERING [none]: Relaxed. Ordered by the swap above.
+            let run = node.run.load(Ordering::Relaxed);
+            // SAFETY: `defer` stored a `Work`.
+            let run = unsafe { core::mem::transmute::<*mut (), Work>(run) };
+            // SAFETY: the grace period of its ticket is over, which is what it waited for.
+            unsafe { run(due) };
+            due = next;
+        }
+        (count != 0, put_back)
     }
+
+    /// Whether the item is in the queue. For a process with one thread.
+    fn holds(&self, item: *const Deferred) -> bool {
+        // ORDERING [none]: Relaxed. There is one thread.
+        let mut at = self.0.load(Ordering::Relaxed);
+        // SAFETY: queued items live until they are run.
+        while let Some(node) = unsafe { at.as_ref() } {
+            if core::ptr::eq(at, item) {
+                return true;
+            }
+            // ORDERING [none]: Relaxed. There is one thread.
+            at = node.next.load(Ordering::Relaxed);
+        }
+        false
+    }
+}
+
+/// Whether a removal is still queued. For fork children: one that a thread of the parent had in
+/// its hands is lost.
+pub(crate) fn is_queued(item: *const Deferred) -> bool {
+    REMOVALS.holds(item)
 }
 
 /// What is to be done after deferred work: see [`after_deferred`].
@@ -425,34 +547,44 @@ fn after() {
     }
 }
 
-/// Runs the deferred work that is due. Does nothing inside a section.
+/// Runs the deferred work that is due. Does nothing inside a section, nor inside itself: what ends
+/// a section in the course of that work leaves the rest to it.
 pub(crate) fn poll() {
     if MEMORY.is_empty() && REMOVALS.is_empty() {
         return;
     }
     let Some(record) = guard::record() else { return };
-    if record.is_inside() {
+    // ORDERING [none]: Relaxed. Written by this thread.
+    if record.is_inside() || record.polling.swap(true, Ordering::Relaxed) {
         return;
     }
-    // Who waits looks again by itself after a while: this need not go on for ever.
-    for _ in 0..16 {
+    let mut rounds = 0;
+    loop {
         // ORDERING [wake]: SeqCst. Before the queue is emptied. Other end: `changed`.
         let seen = CHANGES.load(Ordering::SeqCst);
-        let (mut ran, put_back) = REMOVALS.work_off();
+        // One at a time: it may call a release, which may take its time, while other threads work
+        // off the rest.
+        let (ran, put_back) = REMOVALS.work_off(1, core::ptr::null());
         let oldest = oldest();
         // ORDERING [none]: Relaxed. What was pushed since is younger than any open section.
-        if oldest == u64::MAX || MEMORY_LOOKED.swap(oldest, Ordering::Relaxed) != oldest {
-            ran |= MEMORY.work_off().0;
-        }
-        if ran {
+        let look = oldest == u64::MAX || MEMORY_LOOKED.swap(oldest, Ordering::Relaxed) != oldest;
+        let (freed, kept) =
+            if look { MEMORY.work_off(usize::MAX, core::ptr::null()) } else { (false, false) };
+        if ran || freed {
             changed();
             after();
         }
-        // What ran may have deferred more. And whoever left its section while we had the items in hand found the queue empty: its
-        // change is visible to who put them back after it looked.
+        rounds += 1;
+        // What ran may have deferred more. And whoever left its section while we had the items in
+        // hand found the queue empty: its change is visible to who put them back after it looked.
+        // ORDERING [wake]: SeqCst. The items' return before our look. Other end: `left`.
+        fence(Ordering::SeqCst);
         // ORDERING [wake]: SeqCst. After the items were put back. Other end: `changed`.
-        if !ran && (!put_back || CHANGES.load(Ordering::SeqCst) == seen) {
-            return;
+        let look_again = (put_back || kept) && CHANGES.load(Ordering::SeqCst) != seen && rounds < 16;
+        if !ran && !look_again {
+            break;
         }
     }
+    // ORDERING [none]: Relaxed. Written by this thread.
+    record.polling.store(false, Ordering::Relaxed);
 }

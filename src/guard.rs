@@ -64,12 +64,16 @@ pub(crate) struct Record {
     counts: AtomicPtr<i64>,
     /// Generation (20 bits), process (22), thread (22); the last 0 where nobody has it.
     owner: AtomicU64,
+    /// Tells this thread's use of the record from all others; stays the same across fork.
+    identity: AtomicU64,
     /// The observer that was called last in the open section, as an address.
     pub(crate) observer: AtomicUsize,
     /// The interceptors that were entered in the open section: one bit each, which others share.
     pub(crate) entered: AtomicU64,
     /// Whether the thread is between looking how to count a block and having counted it.
     pub(crate) settling: AtomicBool,
+    /// Whether the thread is running deferred work, so that work which that entails is left to it.
+    pub(crate) polling: AtomicBool,
     /// `MEMHOOK_DURING_` bits that hold for this thread.
     pub(crate) circumstances: AtomicU32,
     /// Entry points that arrived since a self-test set the highest bit.
@@ -83,6 +87,8 @@ unsafe impl crate::roster::Linked for Record {
         &self.link
     }
 }
+
+static LAST_IDENTITY: AtomicU64 = AtomicU64::new(0);
 
 static RECORDS: Roster<Record> = Roster::new();
 
@@ -125,6 +131,12 @@ fn claim() -> Option<&'static Record> {
     record.errno.store(thread::errno_location(), Ordering::Relaxed);
     // ORDERING [none]: Relaxed. Read by this thread only.
     record.circumstances.store(0, Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. Read by this thread only.
+    record.polling.store(false, Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. Numbers need only differ.
+    let identity = LAST_IDENTITY.fetch_add(1, Ordering::Relaxed) + 1;
+    // ORDERING [none]: Relaxed. Read by this thread only.
+    record.identity.store(identity, Ordering::Relaxed);
     tls::set(core::ptr::from_ref(record).cast_mut().cast());
     on_claim();
     Some(record)
@@ -182,14 +194,21 @@ impl Record {
 
     /// Tells this use of the record from all others.
     pub(crate) fn identity(&self) -> u64 {
+        // ORDERING [none]: Relaxed. Written by this thread.
+        self.identity.load(Ordering::Relaxed)
+    }
+
+    fn owner(&self) -> u64 {
         // ORDERING [none]: Relaxed. Changes only between two threads' use of the record.
         self.owner.load(Ordering::Relaxed)
     }
 
-    /// Whether the record's thread has ended.
+    /// Whether the record's thread has ended. One that claimed its record as a vfork child goes by
+    /// that child's numbers and is never found dead.
     pub(crate) fn is_dead(&self) -> bool {
-        let owner = self.identity();
-        owner & ID_MASK == 0 || thread::is_dead(thread_of(owner))
+        let owner = self.owner();
+        let thread = thread_of(owner);
+        thread.tid == 0 || (thread.pid == thread::current().pid && thread::is_dead(thread))
     }
 
     /// This thread's errno.
@@ -226,8 +245,14 @@ impl Record {
     #[cold]
     fn first_count(&self, list: u16, delta: i64) -> bool {
         let Some(counts) = scratch::permanent(COUNTS * size_of::<i64>(), 128) else { return false };
-        // ORDERING [counts]: Release. Zeroes before the pointer. Other end: `counted`.
-        self.counts.store(counts.cast(), Ordering::Release);
+        // A signal handler of this thread may have been faster.
+        // ORDERING [counts]: Release and Relaxed. Zeroes before the pointer. Other end: `counted`.
+        let _ = self.counts.compare_exchange(
+            core::ptr::null_mut(),
+            counts.cast(),
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
         self.count(list, delta)
     }
 
@@ -284,7 +309,7 @@ pub(crate) fn forked() {
     let mine = tls::get().cast::<Record>().cast_const();
     let me = thread::current();
     for record in RECORDS.iter() {
-        let owner = record.identity();
+        let owner = record.owner();
         let generation = (owner >> (2 * ID_BITS)).wrapping_add(1);
         let is_mine = core::ptr::eq(record, mine);
         let next = if is_mine { pack(generation, me) } else { generation << (2 * ID_BITS) };
@@ -300,16 +325,9 @@ pub(crate) fn forked() {
 /// The key whose destructor tells that a thread is exiting, plus 1; 0 where there is none.
 static EXIT_KEY: AtomicU32 = AtomicU32::new(0);
 
-unsafe extern "C" fn thread_exits(_: *mut core::ffi::c_void) {
-    if let Some(record) = record() {
-        // ORDERING [none]: Relaxed. Read by this thread only.
-        record.circumstances.fetch_or(crate::abi::MEMHOOK_DURING_THREAD_EXIT, Ordering::Relaxed);
-    }
-}
-
-/// Creates the key for [`MEMHOOK_DURING_THREAD_EXIT`](crate::abi::MEMHOOK_DURING_THREAD_EXIT).
-/// Called once, by the constructor. Without a key, that circumstance is never reported.
-pub(crate) fn watch_thread_exit() {
+/// Has `thread_exits` called in every thread that exits. Called once, by the constructor. Without
+/// a key for it, the exit of threads goes unnoticed.
+pub(crate) fn watch_thread_exit(thread_exits: unsafe extern "C" fn(*mut core::ffi::c_void)) {
     let mut key = 0;
     // SAFETY: `key` is writable; the destructor stays loaded for ever.
     if unsafe { libc::pthread_key_create(&raw mut key, Some(thread_exits)) } == 0 {

@@ -125,11 +125,16 @@ static OVERFLOWN: AtomicBool = AtomicBool::new(false);
 pub(crate) fn owner(block: *mut c_void) -> u16 {
     match leaf(block) {
         // ORDERING [none]: Relaxed. Invariant 1.
-        Some(mark) => mark.load(Ordering::Relaxed),
+        Some(mark) => match mark.load(Ordering::Relaxed) {
+            // The leaf may have come after the block.
+            0 => owner_in_overflow(block),
+            owner => owner,
+        },
         None => owner_in_overflow(block),
     }
 }
 
+#[inline(always)]
 fn owner_in_overflow(block: *mut c_void) -> u16 {
     // ORDERING [none]: Relaxed. Invariant 1.
     if !OVERFLOWN.load(Ordering::Relaxed) {
@@ -146,16 +151,17 @@ fn owner_in_overflow(block: *mut c_void) -> u16 {
 /// Takes the mark off a block that is about to be given back.
 #[inline(always)]
 pub(crate) fn clear(block: *mut c_void) {
-    match leaf(block) {
+    if let Some(mark) = leaf(block) {
         // ORDERING [none]: Relaxed. Invariant 1.
-        Some(mark) => mark.store(0, Ordering::Relaxed),
-        None => {
-            for slot in &OVERFLOW {
+        mark.store(0, Ordering::Relaxed);
+    }
+    // ORDERING [none]: Relaxed. Invariant 1.
+    if OVERFLOWN.load(Ordering::Relaxed) {
+        for slot in &OVERFLOW {
+            // ORDERING [none]: Relaxed. Invariant 1.
+            if slot.load(Ordering::Relaxed) >> 16 == plain(block) as u64 {
                 // ORDERING [none]: Relaxed. Invariant 1.
-                if slot.load(Ordering::Relaxed) >> 16 == plain(block) as u64 {
-                    // ORDERING [none]: Relaxed. Invariant 1.
-                    slot.store(0, Ordering::Relaxed);
-                }
+                slot.store(0, Ordering::Relaxed);
             }
         }
     }
@@ -339,23 +345,6 @@ pub(crate) fn find_or_create(members: &[*const Hook]) -> Result<u16, i32> {
     Err(libc::ENOSPC)
 }
 
-/// The list of these members: 0 where there are none, `None` where there is no memory or number for
-/// it. Called in a read section, on an allocation call.
-#[cold]
-pub(crate) fn list_of<'a>(members: impl Iterator<Item = &'a Hook>) -> Option<u16> {
-    const ROOM: usize = 64;
-    let mut all = [core::ptr::null::<Hook>(); ROOM];
-    let mut len = 0;
-    for member in members {
-        *all.get_mut(len)? = member;
-        len += 1;
-    }
-    match all.get(..len)? {
-        [] => Some(0),
-        some => find_or_create(some).ok(),
-    }
-}
-
 /// Counts a block that the list `id` made.
 #[inline(always)]
 pub(crate) fn made(id: u16, record: &Record) {
@@ -404,30 +393,33 @@ pub(crate) fn drain(hook: *const Hook) -> bool {
     any
 }
 
-/// Adds up what was counted of the drained lists of `hook`, and finishes those that are empty.
+/// Adds up what was counted of one drained list of `hook`. `None`: there is no other left. The list
+/// where it is empty, which has come to its end then: to be given to [`let_go`] outside the section.
 /// Called in a section.
-pub(crate) fn sum(hook: *const Hook) {
-    for list in lists_of(hook) {
-        // Another member of the list may have gone before: its removal did this.
-        // ORDERING [none]: Relaxed. Only who is first; a grace period lies between drain and here.
-        if list.summed.swap(true, Ordering::Relaxed) {
-            continue;
-        }
-        let counted: i64 = guard::records()
-            .filter_map(|record| record.counted(list.id))
-            // ORDERING [none]: Relaxed. Nobody counts there since the grace period.
-            .map(|count| count.swap(0, Ordering::Relaxed))
-            .sum();
-        let delta = counted - BIAS;
-        // ORDERING [last]: AcqRel. As in `settle`.
-        if list.remaining.fetch_add(delta, Ordering::AcqRel) + delta == 0 {
-            finish(list);
-            unhold_members(list);
-            let item = core::ptr::from_ref(list).cast_mut().cast::<Deferred>();
-            // SAFETY: the list has left LISTS and lives until `finished`.
-            unsafe { grace::defer(item, grace::advance(), Scope::All, finished) };
-        }
+pub(crate) fn sum(hook: *const Hook) -> Option<Option<&'static List>> {
+    // Another member of a list may have gone before: its removal did this.
+    // ORDERING [none]: Relaxed. Only who is first; a grace period lies between drain and here.
+    let list = lists_of(hook).find(|list| !list.summed.swap(true, Ordering::Relaxed))?;
+    let counted: i64 = guard::records()
+        .filter_map(|record| record.counted(list.id))
+        // ORDERING [none]: Relaxed. Nobody counts there since the grace period.
+        .map(|count| count.swap(0, Ordering::Relaxed))
+        .sum();
+    let delta = counted - BIAS;
+    // ORDERING [last]: AcqRel. As in `settle`.
+    let empty = list.remaining.fetch_add(delta, Ordering::AcqRel) + delta == 0;
+    if empty {
+        finish(list);
     }
+    Some(empty.then_some(list))
+}
+
+/// Releases the members of a list that [`sum`] has found empty, as far as nothing else holds them.
+pub(crate) fn let_go(list: &'static List) {
+    unhold_members(list);
+    let item = core::ptr::from_ref(list).cast_mut().cast::<Deferred>();
+    // SAFETY: the list has left LISTS and lives until `finished`.
+    unsafe { grace::defer_memory(item, grace::advance(), finished) };
 }
 
 fn lists_of(hook: *const Hook) -> impl Iterator<Item = &'static List> {
@@ -483,7 +475,7 @@ unsafe fn finished_last(item: *mut Deferred) {
     // SAFETY: `deferred` is the first field; the memory is ours until it is freed in `finished`.
     unhold_members(unsafe { &*item.cast::<List>() });
     // SAFETY: in no queue any more, and lives until `finished`.
-    unsafe { grace::defer(item, grace::advance(), Scope::All, finished) };
+    unsafe { grace::defer_memory(item, grace::advance(), finished) };
 }
 
 unsafe fn finished(item: *mut Deferred) {

@@ -18,7 +18,7 @@
 //! ```
 
 use crate::abi::*;
-use crate::chain::{self, Chain, Hook, LEAVING, Mode, OWNING, RELEASED, Table};
+use crate::chain::{self, Chain, Hook, LEAVING, LINKED, Mode, OWNING, RELEASED, Table};
 use crate::grace::{self, Deferred, Scope, Section, Ticket};
 use crate::guard::{self, Record};
 use crate::ownership;
@@ -104,12 +104,16 @@ impl Drop for Hooks {
 /// How many self-tests want to see every call.
 static PROBES: AtomicU32 = AtomicU32::new(0);
 
-fn mode_for(hooks: &Hooks) -> Mode {
+/// What the entry points must do with these hooks in force. `idle`: whether no section can be open
+/// that a thread has left without ending it; only a call that comes here can notice that.
+fn mode_for(hooks: &[*const Hook], idle: bool) -> Mode {
     // ORDERING [none]: Relaxed. A test's own thread is the one that it is about.
     let probing = PROBES.load(Ordering::Relaxed) != 0;
-    if probing || ownership::any() || hooks.iter().any(|h| h.interceptor().is_some()) {
+    // SAFETY: in force or pinned, and the caller is in a section.
+    let mut alive = hooks.iter().map(|&hook| unsafe { &*hook });
+    if probing || ownership::any() || alive.any(|h| h.interceptor().is_some()) {
         Mode::Full
-    } else if hooks.len != 0 {
+    } else if !hooks.is_empty() || !idle {
         Mode::Observing
     } else {
         Mode::Idle
@@ -120,12 +124,12 @@ type Plan<'a> = &'a mut dyn FnMut(&[*const Hook], &mut Hooks) -> Result<(), i32>
 
 /// Publishes what `plan` makes of the hooks in force. `plan` may be called several times, each
 /// time in a section. On an error nothing was published.
-fn edit(plan: Plan) -> Result<Ticket, i32> {
+fn edit(idle: bool, plan: Plan) -> Result<Ticket, i32> {
     let record = guard::record().ok_or(libc::ENOMEM)?;
-    let section = grace::enter_anyhow(record);
+    let section = grace::enter_here(record);
     // We may make any interceptor a member of a new owner list: removals wait for us.
     let before = grace::announce_interceptor(record, u64::MAX);
-    let result = attempt(&section, plan);
+    let result = attempt(&section, idle, plan);
     grace::retract_interceptor(record, before);
     let retired = result?;
     let ticket = grace::advance();
@@ -133,22 +137,24 @@ fn edit(plan: Plan) -> Result<Ticket, i32> {
         unsafe fn over(item: *mut Deferred) {
             // SAFETY: `deferred` is a chain's first field, and its grace period is over.
             unsafe { chain::reclaim(item.cast()) };
+            // ORDERING [none]: Relaxed. A hint.
+            RECLAIMED.store(true, Ordering::Relaxed);
         }
         // SAFETY: the exchange in `publish` gave the chain to us alone.
-        unsafe { grace::defer(retired.cast(), ticket, Scope::All, over) };
+        unsafe { grace::defer_memory(retired.cast(), ticket, over) };
     }
     drop(section);
     Ok(ticket)
 }
 
 /// The publication itself; gives the chain that it has put out of force, or null.
-fn attempt(section: &Section, plan: Plan) -> Result<*mut Chain, i32> {
+fn attempt(section: &Section, idle: bool, plan: Plan) -> Result<*mut Chain, i32> {
     loop {
         let (base, now) = chain::base(section);
         let mut next = Hooks::new();
         plan(now.hooks(), &mut next)?;
         let built = Chain::build(next.get())?;
-        match chain::publish(base, built, mode_for(&next)) {
+        match chain::publish(base, built, mode_for(next.get(), idle)) {
             Ok(retired) => return Ok(retired),
             Err(reason) => {
                 // SAFETY: it was not published.
@@ -172,26 +178,63 @@ fn copy(now: &[*const Hook], next: &mut Hooks) -> Result<(), i32> {
 /// Publishes the same hooks again, in the mode that is right by now.
 fn refresh() {
     // Without memory the dearer mode stays, which serves all calls too.
-    let _ = edit(&mut |now, next| copy(now, next));
+    let _ = edit(true, &mut |now, next| copy(now, next));
 }
 
-/// After an owner list ended: goes back to a cheaper mode if that is possible now.
+/// Whether a former chain was reclaimed since [`relax`] looked: all sections of its time have ended.
+static RECLAIMED: AtomicBool = AtomicBool::new(false);
+
+/// After deferred work: goes back to a cheaper mode if that is possible now.
 fn relax() {
-    if ownership::take_ended() && !ownership::any() {
+    // ORDERING [none]: Relaxed. A hint.
+    let reclaimed = RECLAIMED.swap(false, Ordering::Relaxed);
+    if !ownership::take_ended() && !reclaimed {
+        return;
+    }
+    let Some(record) = guard::record() else { return };
+    let section = grace::enter_here(record);
+    let (base, now) = chain::base(&section);
+    let cheaper = mode_for(now.hooks(), true) != base.mode();
+    drop(section);
+    if cheaper {
         refresh();
+    }
+}
+
+/// In a fork child, before anything else runs. Removals that threads of the parent had in their
+/// hands are taken up or ended; hooks in force stay.
+pub(crate) fn forked() {
+    Hook::for_each(&mut |hook| {
+        if hook.is_being_replaced() {
+            hook.end_replacing(false);
+        }
+        if !hook.is_dead() || settled(hook) >= OWNING {
+            return;
+        }
+        let item = core::ptr::from_ref(hook).cast::<Deferred>();
+        if settled(hook) == LEAVING && !grace::is_queued(item) && !hook.end_lost_release() {
+            // Its stages may be gone through again.
+            // SAFETY: it is in no queue, and hooks live for ever.
+            unsafe { grace::defer(item.cast_mut(), grace::advance(), Scope::Settling, no_longer_called) };
+        } else if settled(hook) == LINKED {
+            let _ = take_out(hook);
+        }
+    });
+    for object in OBJECTS.iter() {
+        // ORDERING [object]: Release. No other thread exists.
+        object.busy.store(false, Ordering::Release);
     }
 }
 
 /// Publishes the empty chain in place of the one that leads to the start; for `start` only.
 pub(crate) fn begin() -> Result<(), i32> {
     grace::after_deferred(relax);
-    edit(&mut |now, next| copy(now, next)).map(drop)
+    edit(true, &mut |now, next| copy(now, next)).map(drop)
 }
 
-/// Takes a decision to remove a hook back that could not be carried out. Whoever let go of the
-/// hook as its last chain meanwhile left its removal to us.
-fn revive(hook: &'static Hook) {
-    hook.revive();
+/// A decision about the hook was taken back. Whoever let go of it as its last chain meanwhile left
+/// its removal to us.
+fn retire_if_unlinked(hook: &'static Hook) {
     // ORDERING [links]: Acquire. Other end: `unlink`.
     if hook.links.load(Ordering::Acquire) == 0 && hook.kill() {
         retire(hook, grace::advance());
@@ -220,7 +263,7 @@ unsafe fn no_longer_called(item: *mut Deferred) {
     let Some(record) = guard::record() else {
         return end_service(hook);
     };
-    let section = grace::enter_anyhow(record);
+    let section = grace::enter_here(record);
     let owns = ownership::drain(hook);
     drop(section);
     if owns {
@@ -234,16 +277,23 @@ unsafe fn no_longer_called(item: *mut Deferred) {
 unsafe fn drained(item: *mut Deferred) {
     // SAFETY: `deferred` is a hook's first field, and hooks live for ever.
     let hook: &'static Hook = unsafe { &*item.cast::<Hook>() };
-    if let Some(record) = guard::record() {
-        let section = grace::enter_anyhow(record);
-        ownership::sum(hook);
+    while let Some(record) = guard::record() {
+        let section = grace::enter_here(record);
+        let summed = ownership::sum(hook);
         drop(section);
+        match summed {
+            None => break,
+            Some(None) => {}
+            // Outside the section: it may call releases.
+            Some(Some(list)) => ownership::let_go(list),
+        }
     }
     end_service(hook);
 }
 
 /// Nothing but blocks of its own keeps the hook any more.
 fn end_service(hook: &'static Hook) {
+    hook.pin_again();
     if hook.may_own() {
         ownership::expect_no_more();
     }
@@ -252,13 +302,14 @@ fn end_service(hook: &'static Hook) {
         // comes between wins.
         let _ = hook.phase.compare_exchange(LEAVING, OWNING, Ordering::Relaxed, Ordering::Relaxed);
     }
+    hook.unpin();
     grace::changed();
 }
 
 /// Waits for the removal of a pinned hook, and unpins it. 0, `EINPROGRESS` or `ETIMEDOUT`.
 fn await_removal(hook: &'static Hook, deadline_ns: Option<u64>) -> i32 {
     let inside = guard::record().is_none_or(Record::is_inside);
-    let done = inside || grace::wait(deadline_ns, &mut || settled(hook) >= OWNING);
+    let done = inside || grace::wait(deadline_ns, Some(&hook.deferred), &mut || settled(hook) >= OWNING);
     let result = match settled(hook) {
         RELEASED => 0,
         _ if !done => libc::ETIMEDOUT,
@@ -272,7 +323,7 @@ fn await_removal(hook: &'static Hook, deadline_ns: Option<u64>) -> i32 {
 pub(crate) fn register(table: Table, thread: u64) -> Result<memhook_id, i32> {
     let hook = Hook::create(table, thread, None)?;
     let id = hook.id();
-    let result = edit(&mut |now, next| {
+    let result = edit(false, &mut |now, next| {
         copy(now, next)?;
         next.insert(hook)
     });
@@ -299,7 +350,8 @@ fn find(id: memhook_id) -> Result<&'static Hook, i32> {
 }
 
 /// Takes a hook out of force and out of every chain object. 0, `EINPROGRESS`, `ETIMEDOUT`, or:
-/// `ESRCH`: no such hook; `EALREADY`: its removal is under way; `ENOMEM`: it is still in force.
+/// `ESRCH`: no such hook; `EALREADY`: its removal is under way; `EBUSY`: another thread is just
+/// replacing it; `ENOMEM`, `ENOSPC`: it is still in force.
 pub(crate) fn unregister(id: memhook_id, timeout_ns: Option<u64>) -> i32 {
     let hook = match find(id) {
         Ok(hook) => hook,
@@ -307,11 +359,13 @@ pub(crate) fn unregister(id: memhook_id, timeout_ns: Option<u64>) -> i32 {
     };
     let deadline = timeout_ns.map(|ns| crate::sys::thread::monotonic_ns().saturating_add(ns));
     if !hook.kill() {
+        let busy = hook.is_being_replaced();
         hook.unpin();
-        return libc::EALREADY;
+        return if busy { libc::EBUSY } else { libc::EALREADY };
     }
     if let Err(error) = take_out(hook) {
-        revive(hook);
+        hook.revive();
+        retire_if_unlinked(hook);
         hook.unpin();
         return error;
     }
@@ -321,7 +375,7 @@ pub(crate) fn unregister(id: memhook_id, timeout_ns: Option<u64>) -> i32 {
 /// Publishes the hooks in force without a killed one, and retires that.
 fn take_out(hook: &'static Hook) -> Result<(), i32> {
     hook.pass_by(true);
-    let ticket = edit(&mut |now, next| {
+    let ticket = edit(false, &mut |now, next| {
         copy(now, next)?;
         next.remove(hook);
         Ok(())
@@ -331,16 +385,19 @@ fn take_out(hook: &'static Hook) -> Result<(), i32> {
     Ok(())
 }
 
-/// Unregisters every hook that is tied to a shared object which is about to be unmapped. Blocks
-/// that its interceptors still own cannot be taken back any more: they are left alone for ever,
-/// which is said. 0 or `EINPROGRESS`.
-pub(crate) fn unregister_object(object: *const core::ffi::c_void) -> i32 {
+/// Unregisters every hook that is tied to a shared object whose destructors run. With `unmapped`,
+/// its code is about to go: waits for who is in it, and leaves blocks that its interceptors still own
+/// alone for ever, which is said. 0 or `EINPROGRESS`.
+pub(crate) fn unregister_object(object: *const core::ffi::c_void, unmapped: bool) -> i32 {
     let mut result = 0;
     Hook::for_each(&mut |hook| {
-        if hook.object() != object {
+        // A release may be what unloads the object.
+        if hook.object() != object || hook.is_releasing_here() {
             return;
         }
-        hook.pin_again();
+        while hook.is_being_replaced() {
+            core::hint::spin_loop();
+        }
         if hook.kill() {
             // The object goes whatever we answer: there is no way to report a lack of memory.
             while take_out(hook).is_err() {
@@ -348,31 +405,35 @@ pub(crate) fn unregister_object(object: *const core::ffi::c_void) -> i32 {
                 core::hint::spin_loop();
             }
         }
-        let owning = {
-            hook.pin_again();
-            await_removal(hook, None) != 0
-        };
-        if owning {
+        hook.pin_again();
+        let now = crate::sys::thread::monotonic_ns();
+        if await_removal(hook, if unmapped { None } else { Some(now) }) != 0 {
             result = libc::EINPROGRESS;
-            orphan(hook);
+            if unmapped {
+                orphan(hook);
+            }
         }
-        hook.unpin();
     });
     result
 }
 
+/// The hook's code goes while something may still lead to it: a block that it owns, or, inside a
+/// callback, a call of another thread. Afterwards nothing does.
 fn orphan(hook: &'static Hook) {
     let Some(record) = guard::record() else { return };
-    if record.is_inside() {
-        return;
+    let section = grace::enter_here(record);
+    let owns = ownership::live_blocks(hook) != 0;
+    drop(section);
+    if owns {
+        crate::sys::write_error(
+            b"memhook: a shared object was unloaded while an interceptor of its owned blocks; these are \
+              leaked. Unregister, and unload when memhook_live_blocks() is 0.\n",
+        );
     }
-    crate::sys::write_error(
-        b"memhook: a shared object was unloaded while an interceptor of its owned blocks; these are \
-          leaked. Unregister, and unload when memhook_live_blocks() is 0.\n",
-    );
     hook.orphan();
     let ticket = grace::advance();
-    grace::wait(None, &mut || grace::is_over(ticket, Scope::All));
+    // Other threads only: inside a callback, our own section is open whatever we do.
+    grace::wait(None, None, &mut || grace::is_over_elsewhere(ticket, hook.scope(), record));
     hook.call_release();
 }
 
@@ -394,11 +455,11 @@ pub(crate) fn replace(id: memhook_id, table: Table, thread: u64) -> i32 {
         Ok(hook) => hook,
         Err(error) => return fail(error),
     };
-    if !old.kill() {
+    if !old.begin_replacing() {
         abandon(new);
-        return fail(libc::EALREADY);
+        return fail(if old.is_being_replaced() { libc::EBUSY } else { libc::EALREADY });
     }
-    let result = edit(&mut |now, next| {
+    let result = edit(false, &mut |now, next| {
         if !now.contains(&core::ptr::from_ref(old)) {
             // In a chain object only: nothing is in force that could be replaced.
             return Err(libc::ESRCH);
@@ -410,12 +471,14 @@ pub(crate) fn replace(id: memhook_id, table: Table, thread: u64) -> i32 {
     match result {
         Ok(ticket) => {
             old.exchange_ids(new);
+            old.end_replacing(true);
             new.unpin();
             retire(old, ticket);
             await_removal(old, None)
         }
         Err(error) => {
-            revive(old);
+            old.end_replacing(false);
+            retire_if_unlinked(old);
             abandon(new);
             fail(error)
         }
@@ -429,7 +492,7 @@ pub(crate) fn synchronize() -> i32 {
         return libc::EDEADLK;
     }
     let ticket = grace::advance();
-    grace::wait(None, &mut || grace::is_over(ticket, Scope::All));
+    grace::wait(None, None, &mut || grace::is_over(ticket, Scope::All));
     0
 }
 
@@ -439,7 +502,7 @@ pub(crate) fn live_blocks(id: memhook_id) -> Result<usize, i32> {
         return Err(libc::ESRCH);
     }
     let record = guard::record().ok_or(libc::ENOMEM)?;
-    let section = grace::enter_anyhow(record);
+    let section = grace::enter_here(record);
     let mut live = 0;
     Hook::for_each(&mut |hook| {
         if hook.sequence() == id {
@@ -458,7 +521,7 @@ impl Probe {
         // ORDERING [none]: Relaxed. The publication that follows is our own.
         PROBES.fetch_add(1, Ordering::Relaxed);
         let probe = Probe(());
-        edit(&mut |now, next| copy(now, next)).map(|_| probe)
+        edit(false, &mut |now, next| copy(now, next)).map(|_| probe)
     }
 }
 
@@ -580,7 +643,7 @@ pub(crate) fn create_chain() -> Result<memhook_chain, i32> {
 /// A new chain object with the hooks in force.
 pub(crate) fn copy_chain() -> Result<memhook_chain, i32> {
     let record = guard::record().ok_or(libc::ENOMEM)?;
-    let section = grace::enter_anyhow(record);
+    let section = grace::enter_here(record);
     let mut open = Open::create()?;
     let (_, now) = chain::base(&section);
     for &hook in now.hooks() {
@@ -604,12 +667,12 @@ pub(crate) fn copy_chain() -> Result<memhook_chain, i32> {
 /// result is that of waiting for the last of them, as [`unregister`]'s.
 fn unlink_all(hooks: &[*const Hook]) -> i32 {
     let mut result = 0;
-    let ticket = grace::advance();
     for &hook in hooks {
         // SAFETY: pinned by the chain object.
         let hook: &'static Hook = unsafe { &*hook };
         if unlink(hook) {
-            retire(hook, ticket);
+            // A ticket from before could be older than a section that still found the hook.
+            retire(hook, grace::advance());
             result = result.max(await_removal(hook, None));
         } else {
             hook.unpin();
@@ -695,7 +758,7 @@ pub(crate) fn swap(handle: memhook_chain, keep_former: bool) -> Result<(memhook_
     let mut former = Hooks::new();
     let mut keep = if keep_former { Some(Open::create()?) } else { None };
     let unpin_all = |hooks: &Hooks| hooks.iter().for_each(Hook::unpin);
-    let result = edit(&mut |now, next| {
+    let result = edit(false, &mut |now, next| {
         unpin_all(&former);
         former = Hooks::new();
         for &hook in now {
@@ -720,7 +783,7 @@ pub(crate) fn swap(handle: memhook_chain, keep_former: bool) -> Result<(memhook_
     unpin_all(&open.consume());
     let inside = record.is_inside();
     if !inside {
-        grace::wait(None, &mut || grace::is_over(ticket, Scope::All));
+        grace::wait(None, None, &mut || grace::is_over(ticket, Scope::All));
     }
     let Some(mut keep) = keep.take() else {
         return Ok((0, unlink_all(former.get())));
@@ -737,7 +800,7 @@ pub(crate) fn list(handle: memhook_chain, visit: &mut dyn FnMut(memhook_hook_inf
         return Ok(alive.map(|hook| visit(hook.info())).count());
     }
     let record = guard::record().ok_or(libc::ENOMEM)?;
-    let section = grace::enter_anyhow(record);
+    let section = grace::enter_here(record);
     let (_, now) = chain::base(&section);
     // SAFETY: in force, and we are in a section.
     let hooks = now.hooks().iter().map(|&hook| unsafe { &*hook });

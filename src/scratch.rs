@@ -164,10 +164,9 @@ pub(crate) fn permanent(bytes: usize, align: usize) -> Option<*mut u8> {
         let now = CHUNK_NOW.load(Ordering::Acquire);
         // SAFETY: null or a description in a chunk, which stays mapped.
         if let Some(chunk) = unsafe { now.as_ref() } {
-            // ORDERING [none]: Relaxed. Who gets which part is all that is decided here.
-            let start = chunk.used.fetch_add(bytes + align, Ordering::Relaxed);
-            let end = start.checked_add(bytes + align)?;
-            if end <= CHUNK {
+            let fits = |used: usize| used.checked_add(bytes + align).filter(|&end| end <= CHUNK);
+            // ORDERING [none]: Relaxed and Relaxed. Who gets which part is all that is decided here.
+            if let Ok(start) = chunk.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
                 // ORDERING [none]: Relaxed. Never written after the chunk was published.
                 let base = chunk.start.load(Ordering::Relaxed);
                 let at = base as usize + start;

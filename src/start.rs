@@ -14,9 +14,11 @@ use crate::abi::*;
 use crate::backend::{self, Entries};
 use crate::chain;
 use crate::dispatch;
+use crate::grace;
 use crate::guard;
 use crate::registry;
 use crate::sys::barrier;
+use crate::sys::elf::for_each_object;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 const UNTOUCHED: u32 = 0;
@@ -63,6 +65,9 @@ fn start() {
         return;
     }
     barrier::choose();
+    let errno = crate::sys::thread::errno_location();
+    // SAFETY: errno of this thread.
+    let before = unsafe { errno.read() };
     let suspended = guard::record().filter(|record| record.suspend());
     if let Some(hook) = initialize_hook() {
         // SAFETY: the program's own function, by the contract of the variable.
@@ -75,6 +80,8 @@ fn start() {
         // Nothing is in force and nothing can be: every call goes to the backend meanwhile, and
         // the next registration tries again.
     }
+    // SAFETY: errno of this thread.
+    unsafe { errno.write(before) };
     // ORDERING [start]: Release. What the hook did. Other end: `ensure`.
     STATE.store(STARTED, Ordering::Release);
 }
@@ -89,10 +96,66 @@ pub(crate) unsafe extern "C" fn first() -> *const Entries {
 unsafe extern "C" fn in_fork_child() {
     barrier::choose();
     guard::forked();
+    registry::forked();
     // ORDERING [none]: Relaxed. No other thread exists. One that was starting the library is gone;
     // what it had registered stays.
     let _ = STATE.compare_exchange(STARTING, STARTED, Ordering::Relaxed, Ordering::Relaxed);
     dispatch::set_circumstances(&mut |now| now | MEMHOOK_DURING_FORK_CHILD);
+}
+
+/// The thread's data is being destroyed. Where that is since a callback has called pthread_exit or was
+/// cancelled, the callback's section will not be ended by its call.
+unsafe extern "C" fn thread_exits(_: *mut core::ffi::c_void) {
+    let Some(record) = guard::record() else { return };
+    // ORDERING [none]: Relaxed. Read by this thread only.
+    record.circumstances.fetch_or(MEMHOOK_DURING_THREAD_EXIT, Ordering::Relaxed);
+    if record.is_inside() {
+        grace::abandon(record);
+    }
+}
+
+unsafe extern "C" {
+    /// glibc's; with a NULL object, the function runs before the destructors of shared objects if it
+    /// was registered after the program's start.
+    fn __cxa_atexit(
+        function: unsafe extern "C" fn(*mut core::ffi::c_void),
+        argument: *mut core::ffi::c_void,
+        object: *mut core::ffi::c_void,
+    ) -> core::ffi::c_int;
+}
+
+unsafe extern "C" fn exits(_: *mut core::ffi::c_void) {
+    at_exit();
+}
+
+/// A shared object whose hooks are tied to it was loaded; called by its constructor. The end of the
+/// process is to be known before its destructors run, for they run at the end too.
+pub(crate) fn object_loaded() {
+    let suspended = guard::record().filter(|record| record.suspend());
+    // SAFETY: the function stays loaded for ever. A failure means that the object's destructor
+    // takes the end of the process for an unloading, and waits for who is in its callbacks.
+    unsafe { __cxa_atexit(exits, core::ptr::null_mut(), core::ptr::null_mut()) };
+    if let Some(record) = suspended {
+        record.resume();
+    }
+}
+
+/// How many objects were loaded when the process started: those are never unloaded.
+static AT_START: AtomicU32 = AtomicU32::new(0);
+
+/// Whether the destructors of the object that holds `address` run since it is being unloaded.
+pub(crate) fn is_unloading(address: usize) -> bool {
+    let mut number = 0;
+    let mut found = u32::MAX;
+    for_each_object(&mut |object| {
+        if object.contains(address) {
+            found = number;
+        }
+        number += 1;
+        found == u32::MAX
+    });
+    // ORDERING [none]: Relaxed. Written by the constructor.
+    found >= AT_START.load(Ordering::Relaxed) && !dispatch::is_process_exiting()
 }
 
 extern "C" fn at_exit() {
@@ -103,8 +166,15 @@ extern "C" fn at_exit() {
 /// can be held, and what tells the start from what follows it.
 unsafe extern "C" fn constructor() {
     backend::resolve();
+    let mut objects = 0;
+    for_each_object(&mut |_| {
+        objects += 1;
+        true
+    });
+    // ORDERING [none]: Relaxed. The program has not begun.
+    AT_START.store(objects, Ordering::Relaxed);
     let suspended = guard::record().filter(|record| record.suspend());
-    guard::watch_thread_exit();
+    guard::watch_thread_exit(thread_exits);
     // SAFETY: the handler takes no lock and stays loaded for ever. A failure means that fork
     // children are not told apart; there is nobody to tell that to.
     unsafe { libc::pthread_atfork(None, None, Some(in_fork_child)) };

@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chain", &["entry", "ownership", "grace", "guard", "backend", "scratch", "roster", "abi"]),
     ("dispatch", &["chain", "ownership", "grace", "guard", "backend", "abi", "sys"]),
     ("registry", &["chain", "ownership", "grace", "guard", "scratch", "roster", "abi", "sys"]),
-    ("start", &["registry", "dispatch", "chain", "guard", "backend", "abi", "sys"]),
+    ("start", &["registry", "dispatch", "chain", "grace", "guard", "backend", "abi", "sys"]),
     ("entry", &["start", "dispatch", "chain", "api", "abi"]),
     ("selftest", &["entry", "registry", "dispatch", "guard", "backend", "abi", "sys"]),
     (

@@ -3,6 +3,7 @@
 use super::{code, give, read_interceptor, read_observer, with_errno_kept};
 use crate::abi::*;
 use crate::registry;
+use crate::start;
 use core::ffi::{c_int, c_void};
 
 /// Registers an interceptor: callbacks that stand in the way of allocation calls.
@@ -111,7 +112,9 @@ pub unsafe extern "C" fn memhook_observe(table: *const memhook_observer, out: *m
 ///   ended.
 /// - `ESRCH`: no hook has this id, or it is gone already.
 /// - `EALREADY`: its removal is under way already.
+/// - `EBUSY`: another thread is just replacing it: it is still in force.
 /// - `ENOMEM`: there was no memory for the chain without it: it is still in force.
+/// - `ENOSPC`: 4,095 sets of interceptors own blocks already: it is still in force.
 ///
 /// # Threads
 ///
@@ -155,7 +158,8 @@ pub extern "C" fn memhook_unregister_timed(id: memhook_id, timeout_ns: u64) -> c
 ///
 /// A block that one of its interceptors still owns cannot be taken back once the code is gone.
 /// Such blocks are left alone from then on: freeing them does nothing, resizing them fails. A
-/// message on standard error says so.
+/// message on standard error says so. At the end of the process, where nothing is unloaded, it
+/// neither waits nor speaks.
 ///
 /// # Returns
 ///
@@ -171,7 +175,26 @@ pub extern "C" fn memhook_unregister_timed(id: memhook_id, timeout_ns: u64) -> c
 /// As `memhook_unregister()`.
 #[unsafe(no_mangle)]
 pub extern "C" fn memhook_unregister_object(object: *const c_void) -> c_int {
-    with_errno_kept(|| if object.is_null() { 0 } else { registry::unregister_object(object) })
+    with_errno_kept(|| match object.is_null() {
+        true => 0,
+        false => registry::unregister_object(object, start::is_unloading(object as usize)),
+    })
+}
+
+/// Says that a shared object was loaded which will call `memhook_unregister_object()` when its
+/// destructors run; called by the constructor that `MEMHOOK_TIE_TO_OBJECT` makes. With it, the end of
+/// the process is told from the unloading of the object.
+///
+/// # Threads
+///
+/// In a constructor only: it calls the C library's atexit.
+///
+/// # Reentrancy
+///
+/// Not inside a callback.
+#[unsafe(no_mangle)]
+pub extern "C" fn memhook_object_loaded() {
+    with_errno_kept(start::object_loaded);
 }
 
 /// Puts other callbacks in an interceptor's place in one step: the id stays, and so does the

@@ -67,7 +67,7 @@ impl<'a> Line<'a> {
 
     fn number(&mut self, sign: &[u8], mut value: u64, base: u64, upper: bool, spec: Spec) {
         let digits = if upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
-        let mut text = [0; 20];
+        let mut text = [0; 24];
         let mut start = text.len();
         loop {
             start -= 1;

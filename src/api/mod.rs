@@ -47,10 +47,10 @@ const _: () = {
 
 /// Runs the work of an API function: the library started, errno as it was.
 fn with_errno_kept<T>(work: impl FnOnce() -> T) -> T {
-    start::ensure();
     let errno = crate::sys::thread::errno_location();
     // SAFETY: errno of this thread.
     let before = unsafe { errno.read() };
+    start::ensure();
     let result = work();
     // SAFETY: errno of this thread.
     unsafe { errno.write(before) };

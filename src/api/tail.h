@@ -57,6 +57,10 @@ extern void *__dso_handle __attribute__((visibility("hidden")));
  * has MEMHOOK_OBJECT as `object` are unregistered, and unloading waits until no thread is in
  * their callbacks. */
 #define MEMHOOK_TIE_TO_OBJECT                                                                  \
+    __attribute__((constructor, used)) static void memhook_tie_object_(void)                   \
+    {                                                                                          \
+        memhook_object_loaded();                                                               \
+    }                                                                                          \
     __attribute__((destructor, used)) static void memhook_untie_object_(void)                  \
     {                                                                                          \
         (void)memhook_unregister_object(MEMHOOK_OBJECT);                                       \

@@ -107,6 +107,20 @@ pub(crate) fn entries() -> &'static Entries {
 #[derive(Clone, Copy)]
 pub(crate) struct Base(*mut Head);
 
+impl Base {
+    /// What the entry points do there.
+    pub(crate) fn mode(self) -> Mode {
+        // SAFETY: it was in force, and heads are never unmapped.
+        let head = unsafe { &*self.0 };
+        // ORDERING [none]: Relaxed. Written once.
+        match head.mode.load(Ordering::Relaxed) {
+            m if m == Mode::Full as u32 => Mode::Full,
+            m if m == Mode::Observing as u32 => Mode::Observing,
+            _ => Mode::Idle,
+        }
+    }
+}
+
 /// The head and the chain in force, to build the next from.
 pub(crate) fn base(section: &Section) -> (Base, &Chain) {
     loop {

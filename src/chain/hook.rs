@@ -28,6 +28,10 @@ pub(crate) const OWNING: u32 = 2;
 /// Its release has been called.
 pub(crate) const RELEASED: u32 = 3;
 
+const ALIVE: u32 = 0;
+const REPLACING: u32 = 1;
+const DEAD: u32 = 2;
+
 /// One registered hook.
 #[repr(C)]
 pub(crate) struct Hook {
@@ -40,8 +44,10 @@ pub(crate) struct Hook {
     pins: AtomicU32,
     /// How far its removal is.
     pub(crate) phase: AtomicU32,
-    /// Whether its removal was decided. Nobody takes it into a chain from then on.
-    dead: AtomicBool,
+    /// What was decided about it. Nobody takes a dead one into a chain.
+    fate: AtomicU32,
+    /// The thread that is calling its release, as a record's identity.
+    releasing: AtomicU64,
     /// Whether calls under way pass it by: it is being unregistered.
     passed_by: AtomicBool,
     /// Its bit among the interceptors that a thread has entered; others have the same.
@@ -88,14 +94,16 @@ impl Hook {
     /// With `replaces`, it takes that hook's place in every order.
     pub(crate) fn create(table: Table, thread: u64, replaces: Option<&Hook>) -> Result<&'static Hook, i32> {
         let reused = HOOKS.iter().find(|hook| {
-            // ORDERING [unpin]: Acquire and Relaxed. Other end: `unpin`.
-            let mine = || hook.pins.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok();
             // ORDERING [none]: Relaxed. Looked at again with the pin.
-            if hook.id.load(Ordering::Relaxed) != 0 || !mine() {
+            if hook.id.load(Ordering::Relaxed) != 0 {
                 return false;
             }
-            // ORDERING [none]: Relaxed. With our pin, nobody else makes a hook of it.
-            let free = hook.id.load(Ordering::Relaxed) == 0 && hook.holds.load(Ordering::Relaxed) == 0;
+            // ORDERING [unpin]: Acquire and Relaxed. Other end: `unpin`.
+            if hook.pins.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+                return false;
+            }
+            // ORDERING [hook]: Acquire and Relaxed. The end of its last life. Other end: `forget`.
+            let free = hook.id.load(Ordering::Acquire) == 0 && hook.holds.load(Ordering::Relaxed) == 0;
             if !free {
                 hook.unpin();
             }
@@ -136,7 +144,9 @@ impl Hook {
         // ORDERING [none]: Relaxed. All published by the id.
         hook.phase.store(LINKED, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. All published by the id.
-        hook.dead.store(false, Ordering::Relaxed);
+        hook.fate.store(ALIVE, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. All published by the id.
+        hook.releasing.store(0, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. All published by the id.
         hook.passed_by.store(false, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. All published by the id.
@@ -163,7 +173,9 @@ impl Hook {
 
     /// Finds a hook by its id and keeps it from being used again until `unpin`.
     pub(crate) fn pin(id: memhook_id) -> Option<&'static Hook> {
-        HOOKS.iter().find(|hook| hook.try_pin(id))
+        // While a hook is being replaced, its id may name both: the living one is meant.
+        let living = HOOKS.iter().find(|hook| !hook.is_dead() && hook.try_pin(id));
+        living.or_else(|| HOOKS.iter().find(|hook| hook.try_pin(id)))
     }
 
     fn try_pin(&self, id: memhook_id) -> bool {
@@ -202,6 +214,17 @@ impl Hook {
         }
     }
 
+    /// For fork children: whether the removal has gone so far that nothing holds the hook, and the
+    /// thread that was to end it is gone. Ends it.
+    pub(crate) fn end_lost_release(&self) -> bool {
+        // ORDERING [none]: Relaxed. There is one thread.
+        let lost = self.holds.load(Ordering::Relaxed) == 0;
+        if lost {
+            self.forget();
+        }
+        lost
+    }
+
     /// Whether `id` was ever given to a hook.
     pub(crate) fn was_given(id: memhook_id) -> bool {
         // ORDERING [none]: Relaxed. Whoever knows an id was told after it was given.
@@ -235,13 +258,32 @@ impl Hook {
         // ORDERING [none]: Relaxed. Decides who calls; `hold` orders what comes before.
         let silent = self.silent.swap(true, Ordering::Relaxed);
         if let Some(release) = release.filter(|_| !silent) {
-            let suspended = guard::record().filter(|r| r.suspend());
-            // SAFETY: the program's own function, by the contract of registering it.
-            unsafe { release(self.user()) };
-            if let Some(record) = suspended {
-                record.resume();
+            let record = guard::record();
+            if let Some(record) = record {
+                // ORDERING [none]: Relaxed. For this thread to know it by.
+                self.releasing.store(record.identity(), Ordering::Relaxed);
+                // What it calls may have to wait for other deferred work.
+                // ORDERING [none]: Relaxed. Written by this thread.
+                let polling = record.polling.swap(false, Ordering::Relaxed);
+                let suspended = record.suspend();
+                // SAFETY: the program's own function, by the contract of registering it.
+                unsafe { release(self.user()) };
+                if suspended {
+                    record.resume();
+                }
+                // ORDERING [none]: Relaxed. Written by this thread.
+                record.polling.store(polling, Ordering::Relaxed);
+            } else {
+                // SAFETY: as above.
+                unsafe { release(self.user()) };
             }
         }
+    }
+
+    /// Whether this thread is inside the hook's release.
+    pub(crate) fn is_releasing_here(&self) -> bool {
+        // ORDERING [none]: Relaxed. Equal only where this thread has stored it.
+        guard::record().is_some_and(|record| self.releasing.load(Ordering::Relaxed) == record.identity())
     }
 
     /// The hook was never in force: its release is not called.
@@ -265,20 +307,49 @@ impl Hook {
     fn forget(&self) {
         // ORDERING [phase]: Release. The release callback's effects. Other end: `registry::remove`.
         self.phase.store(RELEASED, Ordering::Release);
-        // ORDERING [none]: Relaxed. Used again only when it has no pins either.
-        self.id.store(0, Ordering::Relaxed);
+        // ORDERING [hook]: Release. All looks at the hook before its next life. Other end: `create`.
+        self.id.store(0, Ordering::Release);
     }
 
     /// Decides the hook's removal; true for who decides first.
     pub(crate) fn kill(&self) -> bool {
-        // ORDERING [dead]: AcqRel. Before the publication that takes it out. Other end: `is_dead`.
-        !self.dead.swap(true, Ordering::AcqRel)
+        self.decide(ALIVE, DEAD)
+    }
+
+    /// Decides that another hook is to take this one's place, which ends in [`end_replacing`].
+    /// Meanwhile nobody else decides anything.
+    ///
+    /// [`end_replacing`]: Hook::end_replacing
+    pub(crate) fn begin_replacing(&self) -> bool {
+        self.decide(ALIVE, REPLACING)
+    }
+
+    /// The other hook is in force and this one is not, or nothing has changed.
+    pub(crate) fn end_replacing(&self, done: bool) {
+        self.decide(REPLACING, if done { DEAD } else { ALIVE });
     }
 
     /// Takes [`kill`](Hook::kill) back, where no memory was left to carry it out.
     pub(crate) fn revive(&self) {
-        // ORDERING [dead]: Release. Other end: `is_dead`.
-        self.dead.store(false, Ordering::Release);
+        self.decide(DEAD, ALIVE);
+    }
+
+    fn decide(&self, from: u32, to: u32) -> bool {
+        // ORDERING [dead]: AcqRel and Acquire. Before the publication that carries it out. Other
+        // end: `is_dead`.
+        self.fate.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Whether another thread is just replacing the hook.
+    pub(crate) fn is_being_replaced(&self) -> bool {
+        // ORDERING [dead]: Acquire. Other end: `decide`.
+        self.fate.load(Ordering::Acquire) == REPLACING
+    }
+
+    /// Whether its end was decided, or is being decided: nobody takes it into a chain.
+    pub(crate) fn is_dead(&self) -> bool {
+        // ORDERING [dead]: Acquire. Other end: `decide`.
+        self.fate.load(Ordering::Acquire) != ALIVE
     }
 
     /// From the next heavy barrier on, calls under way pass the hook by.
@@ -322,12 +393,7 @@ impl Hook {
         self.pin_again();
         let item = (&raw const self.reuse).cast_mut();
         // SAFETY: a hook is retired once, and hooks live for ever.
-        unsafe { grace::defer(item, ticket, Scope::All, over) };
-    }
-
-    pub(crate) fn is_dead(&self) -> bool {
-        // ORDERING [dead]: Acquire. Other end: `kill`.
-        self.dead.load(Ordering::Acquire)
+        unsafe { grace::defer_memory(item, ticket, over) };
     }
 
     pub(crate) fn id(&self) -> memhook_id {
@@ -338,10 +404,10 @@ impl Hook {
     /// Gives `other`, which is not in force yet, this hook's id, and this hook the other's.
     pub(crate) fn exchange_ids(&self, other: &Hook) {
         let (mine, fresh) = (self.id(), other.id());
+        // ORDERING [hook]: Release. Other end: `try_pin`. First, so that the id names a hook always.
+        other.id.store(mine, Ordering::Release);
         // ORDERING [hook]: Release. Other end: `try_pin`.
         self.id.store(fresh, Ordering::Release);
-        // ORDERING [hook]: Release. Other end: `try_pin`.
-        other.id.store(mine, Ordering::Release);
     }
 
     /// The only thread it is called in, as a record's identity; 0: all.

@@ -20,6 +20,7 @@ use crate::abi::*;
 use crate::backend;
 use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Told, View};
 use crate::grace;
+use crate::grace::Section;
 use crate::guard;
 use crate::guard::Record;
 use crate::ownership;
@@ -36,6 +37,12 @@ pub(crate) fn set_circumstances(change: &mut dyn FnMut(u32) -> u32) {
     let now = CIRCUMSTANCES.load(Ordering::Relaxed);
     // ORDERING [none]: Relaxed. As above.
     CIRCUMSTANCES.store(change(now), Ordering::Relaxed);
+}
+
+/// Whether the process is at its end, as far as it is known.
+pub(crate) fn is_process_exiting() -> bool {
+    // ORDERING [none]: Relaxed. As above.
+    CIRCUMSTANCES.load(Ordering::Relaxed) & MEMHOOK_DURING_PROCESS_EXIT != 0
 }
 
 /// Bit of `Record::probe`: a self-test is running in this thread.
@@ -207,20 +214,24 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
     if owner == 0 {
         return block;
     }
-    match walk.maker(owner, makes) {
-        Some(0) => return block,
-        Some(owner) if ownership::mark(block, owner) => {
-            ownership::made(owner, record);
-            return block;
-        }
-        Some(_) => {}
-        None => {
-            // No number is left to say who made it: the program gets a block that nobody owns.
-            walk.free(block);
-            return how.ask_backend(call.entry);
-        }
+    let mut room = [core::ptr::null(); next::MANY];
+    let makers = walk.makers(makes, &mut room);
+    let list = match makers {
+        None => Some(owner),
+        Some([]) => return block,
+        Some(some) => ownership::find_or_create(some).ok(),
+    };
+    if let Some(list) = list.filter(|&list| ownership::mark(block, list)) {
+        ownership::made(list, record);
+        return block;
     }
-    walk.free(block);
+    // SAFETY: in the section of the call.
+    let makers = makers.unwrap_or_else(|| unsafe { ownership::members(owner) });
+    Walk::giving_back(call, view, makers, record).free(block);
+    if list.is_none() {
+        // No number is left to say who made it: the program gets a block that nobody owns.
+        return how.ask_backend(call.entry);
+    }
     record.set_errno(libc::ENOMEM);
     core::ptr::null_mut()
 }
@@ -248,7 +259,7 @@ fn release(ask: Ask, frame: usize) {
     }
     let call = ask.call(record);
     let nested = entered.is_none();
-    let section = entered.unwrap_or_else(|| grace::enter_anyhow(record));
+    let section = entered.unwrap_or_else(|| grace::enter_anyhow(record, frame));
     let view = chain::current(&section).view(record);
     if !nested {
         tell(record, view.before_free.get(), |told| {
@@ -267,6 +278,21 @@ fn release(ask: Ask, frame: usize) {
     record.set_errno(errno);
 }
 
+/// Tells observers of a reallocarray that cannot be met.
+#[cold]
+fn refuse_resize(ask: Ask, record: &Record, section: Section) {
+    let view = chain::current(&section).view(record);
+    let call = ask.call(record);
+    tell(record, view.realloc_begin.get(), |told| {
+        // SAFETY: the program's own function, by the contract of memhook_observe.
+        unsafe { (told.function)(&raw const call, told.user) }
+    });
+    tell(record, view.realloc_abort.get(), |told| {
+        // SAFETY: the program's own function, by the contract of memhook_observe.
+        unsafe { (told.function)(&raw const call, told.user) }
+    });
+}
+
 /// realloc and reallocarray of a block. `ask.block` is not NULL; `how` is `Realloc` or `Refuse`.
 fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
     let block = ask.block;
@@ -276,8 +302,13 @@ fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
     };
     note(record, ask.entry);
     let errno = record.errno();
-    let How::Realloc { bytes } = how else { return how.ask_backend(ask.entry) };
     let entered = grace::enter(record, frame);
+    let How::Realloc { bytes } = how else {
+        if let Some(section) = entered {
+            refuse_resize(ask, record, section);
+        }
+        return how.ask_backend(ask.entry);
+    };
     if owner == 0 && entered.is_none() {
         // SAFETY: the program's block, and the backend made it.
         let new = unsafe { backend::realloc(block, bytes) };
@@ -288,7 +319,7 @@ fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
     }
     let call = ask.call(record);
     let nested = entered.is_none();
-    let section = entered.unwrap_or_else(|| grace::enter_anyhow(record));
+    let section = entered.unwrap_or_else(|| grace::enter_anyhow(record, frame));
     let view = chain::current(&section).view(record);
     let heard = if nested { None } else { Some(view) };
     if let Some(view) = heard {
@@ -526,7 +557,7 @@ pub(crate) unsafe extern "C" fn usable_size(block: *mut c_void, frame: usize, ca
     let errno = record.errno();
     let entered = grace::enter(record, frame);
     let nested = entered.is_none();
-    let section = entered.unwrap_or_else(|| grace::enter_anyhow(record));
+    let section = entered.unwrap_or_else(|| grace::enter_anyhow(record, frame));
     let call = ask.call(record);
     let view = chain::current(&section).view(record);
     let usable = Walk::taking(&call, (!nested).then_some(view), owner, record).usable_size(block);

@@ -33,8 +33,8 @@ pub(super) struct Walk<'a> {
 }
 
 /// How many hooks of a chain have a bit each in `Walk::seen`. A walk of a longer chain announces
-/// all hooks at its start, and passes none of those behind by.
-const MANY: usize = 64;
+/// all hooks at its start, and passes none by.
+pub(super) const MANY: usize = 64;
 
 /// The bit of hook `i`; 0 for one that is never passed by.
 #[inline(always)]
@@ -85,6 +85,17 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// The walk that gives a new block back to its makers.
+    #[cold]
+    pub(super) fn giving_back(
+        call: &'a memhook_call,
+        view: &'a View,
+        makers: &'a [*const Hook],
+        record: &'a Record,
+    ) -> Walk<'a> {
+        Walk { owners: makers, ..Walk::taking(call, Some(view), 0, record) }
+    }
+
     #[inline(always)]
     fn start(&'a self) -> Place<'a> {
         if self.chain.len() > MANY {
@@ -93,9 +104,13 @@ impl<'a> Walk<'a> {
         Place { walk: self, chain: 0, owner: 0 }
     }
 
-    /// The owner list for what this walk made: `owner`, unless a member was passed by. `None` where
-    /// there is no memory or number for another list.
-    pub(super) fn maker(&self, owner: u16, makes: fn(&memhook_interceptor) -> bool) -> Option<u16> {
+    /// Which hooks had a part in what this walk made, where these are not all that `makes` is true
+    /// of; `None` where they are, and the owner list of the view holds.
+    pub(super) fn makers<'m>(
+        &self,
+        makes: fn(&memhook_interceptor) -> bool,
+        room: &'m mut [*const Hook; MANY],
+    ) -> Option<&'m [*const Hook]> {
         // An interceptor that answered by itself has left those below it unasked.
         let (reached, _) = self.seen.get();
         for (i, &hook) in self.chain.iter().enumerate().skip(reached) {
@@ -104,13 +119,21 @@ impl<'a> Walk<'a> {
         }
         let (_, passed_by) = self.seen.get();
         if passed_by == 0 {
-            return Some(owner);
+            return None;
         }
         // Not from the list, which may have come to its end: a member that was passed by is gone.
-        let all = self.chain.iter().enumerate().filter(|(i, _)| passed_by & bit(*i) == 0);
-        // SAFETY: hooks in a chain live as long as the section (invariant 2).
-        let all = all.map(|(_, &hook)| unsafe { &*hook });
-        ownership::list_of(all.filter(|h| !h.keeps_pointers() && h.interceptor().is_some_and(makes)))
+        let mut len = 0;
+        for (i, &pointer) in self.chain.iter().enumerate() {
+            // SAFETY: as above.
+            let hook = unsafe { &*pointer };
+            let had_part = passed_by & bit(i) == 0 && hook.may_own();
+            if had_part && hook.interceptor().is_some_and(makes) {
+                // Chains in which something is passed by have at most MANY hooks.
+                *room.get_mut(len)? = pointer;
+                len += 1;
+            }
+        }
+        room.get(..len)
     }
 
     /// Whether hook `i` of the chain is to be called. Asked again, the answer stays the same: who
@@ -122,7 +145,7 @@ impl<'a> Walk<'a> {
             return passed_by & bit(i) == 0;
         }
         let before = grace::announce_interceptor(self.record, hook.bit());
-        if i < MANY && hook.is_passed_by() {
+        if self.chain.len() <= MANY && hook.is_passed_by() {
             grace::retract_interceptor(self.record, before);
             self.seen.set((i + 1, passed_by | bit(i)));
             return false;
@@ -202,7 +225,9 @@ impl<'a> Place<'a> {
             // SAFETY: as above.
             let hook = hook.map(|&hook| unsafe { &*hook })?;
             // Asked also of hooks that have no such callback: another may be called later in the walk.
-            if from_chain && !self.walk.enters(self.chain - 1, hook) {
+            if !from_chain {
+                grace::announce_interceptor(self.walk.record, hook.bit());
+            } else if !self.walk.enters(self.chain - 1, hook) {
                 continue;
             }
             if let Some(callback) = hook.interceptor().and_then(&pick) {
@@ -246,7 +271,7 @@ impl<'a> Place<'a> {
     #[inline(always)]
     fn realloc(self, block: *mut c_void, bytes: usize) -> *mut c_void {
         match self.step(|table| table.realloc) {
-            Some(step) if step.hook.is_orphaned() => self.walk.failed(core::ptr::null_mut()),
+            Some(step) if step.hook.is_orphaned() => core::ptr::null_mut(),
             Some(mut step) => {
                 let user = step.hook.user();
                 // SAFETY: as in `malloc`.
