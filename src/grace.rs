@@ -97,7 +97,8 @@ fn open(record: &'static Record, suspended: u64, frame: usize) -> Section {
     record.entered.store(0, Ordering::Relaxed);
     // ORDERING [use]: Relaxed. As above.
     record.observer.store(0, Ordering::Relaxed);
-    // A signal handler that comes before the next store finds NO_FRAME, below which everything is.
+    // ORDERING [none]: SeqCst. For this thread's signal handlers: one that comes before the next store
+    // finds NO_FRAME, below which everything is.
     compiler_fence(Ordering::SeqCst);
     // ORDERING [none]: Relaxed. Read by this thread only.
     record.frame.store(frame, Ordering::Relaxed);
