@@ -74,7 +74,12 @@ impl Hooks {
             self.at = larger;
             self.room = room;
         }
-        let place = self.iter().position(|other| hook.is_before(other)).unwrap_or(self.len);
+        // What is copied comes in order.
+        let last = self.get().last();
+        // SAFETY: as for `iter`.
+        let at_end = last.is_none_or(|&last| !hook.is_before(unsafe { &*last }));
+        let found = if at_end { None } else { self.iter().position(|other| hook.is_before(other)) };
+        let place = found.unwrap_or(self.len);
         let at = self.at.wrapping_add(place);
         // SAFETY: there is room for one more element behind the last.
         unsafe { at.wrapping_add(1).copy_from(at, self.len - place) };

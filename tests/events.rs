@@ -1,1 +1,209 @@
-//! To be written.
+//! Process events (R9, R10): one C program for each hard moment, with its exact outcome.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::{Link, Outcome, folder, library, root, run_for};
+
+/// Runs a program; it must succeed, say this, and write nothing to standard error.
+fn expect_run(command: &mut Command, status: i32, stdout: &str) {
+    let shown = format!("{command:?}");
+    let outcome = run_for(command, 120);
+    assert_eq!(outcome, Outcome { status, stdout: stdout.into(), stderr: String::new() }, "{shown}");
+}
+
+/// Builds a program under a folder name of its own: tests run at the same time.
+fn program(name: &str, test: &str) -> PathBuf {
+    let c = root().join("tests/c");
+    let source = ["c", "cpp"].map(|end| c.join(format!("{name}.{end}"))).into_iter().find(|s| s.exists());
+    let source = source.expect("the program is there");
+    let output = folder(&format!("events-{test}")).join(name);
+    // Otherwise the compiler takes pairs of malloc and free out.
+    support::compile(&source, &output, Link::Shared).arg("-fno-builtin").run()
+}
+
+fn shared_object(name: &str, link: Link, test: &str) -> PathBuf {
+    let output = folder(&format!("events-{test}")).join(format!("{name}.so"));
+    let build = support::compile(&root().join(format!("tests/c/{name}.c")), &output, link);
+    match link {
+        Link::Plugin => build.run(),
+        // A backend: calloc made of malloc is not to become calloc again.
+        _ => build.arg("-shared").arg("-fPIC").arg("-fno-builtin").run(),
+    }
+}
+
+/// Puts the signal-safe backend behind the library.
+fn over_bump<'a>(command: &'a mut Command, test: &str) -> &'a mut Command {
+    let bump = shared_object("e_bump", Link::None, &format!("{test}-bump"));
+    command.env("LD_PRELOAD", format!("{} {}", library().display(), bump.display()))
+}
+
+#[test]
+fn fork_while_others_allocate_and_register() {
+    let program = program("e_fork_storm", "fork-storm");
+    expect_run(&mut Command::new(program), 0, "150 of 150 children ended well\n");
+}
+
+#[test]
+fn fork_inside_a_callback() {
+    expect_run(&mut Command::new(program("e_fork_callback", "fork-callback")), 0, "child 42\n");
+}
+
+#[test]
+fn vfork_exec_and_spawn() {
+    let said = "exec 100, allocating 100, in a callback 180, spawned 100, live as expected\n";
+    expect_run(&mut Command::new(program("e_spawn", "spawn")), 0, said);
+}
+
+#[test]
+fn signals_under_observers() {
+    let mut command = Command::new(program("e_signal_storm", "signals-observer"));
+    let command = over_bump(command.arg("observer"), "signals-observer");
+    expect_run(command, 0, "signals came, hooks held\n");
+}
+
+#[test]
+fn signals_under_an_owner() {
+    let mut command = Command::new(program("e_signal_storm", "signals-owner"));
+    let command = over_bump(command.arg("owner"), "signals-owner");
+    expect_run(command, 0, "signals came, hooks held\n");
+}
+
+#[cfg(target_arch = "x86_64")]
+fn single_step(hook: &str, every: &str) {
+    let test = format!("step-{hook}-{every}");
+    let mut command = Command::new(program("e_single_step", &test));
+    let command = over_bump(command.args([hook, every]), &test);
+    expect_run(command, 0, "survived a signal after every instruction\n");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn signal_after_every_instruction_under_an_observer() {
+    single_step("observer", "1");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn signal_after_every_instruction_under_an_owner() {
+    single_step("owner", "1");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn signal_after_every_third_instruction() {
+    single_step("observer", "3");
+    single_step("owner", "3");
+}
+
+#[test]
+fn thread_exit_with_destructors() {
+    // 40 keys, one of them in two more rounds.
+    let said = "8400 destructors in 200 joined threads; exits were seen: yes\n";
+    let program = program("e_thread_exit", "thread-exit");
+    expect_run(&mut Command::new(&program), 0, said);
+    expect_run(Command::new(&program).arg("owner"), 0, said);
+}
+
+#[test]
+fn thread_local_objects() {
+    expect_run(&mut Command::new(program("e_thread_local", "thread-local")), 0, "400 objects destroyed\n");
+}
+
+#[test]
+fn short_threads_do_not_add_up() {
+    expect_run(&mut Command::new(program("e_short_threads", "short-threads")), 0, "did not grow\n");
+}
+
+fn ending(how: &str, status: i32, stdout: &str) {
+    let program = program("e_exit", &format!("exit-{how}"));
+    expect_run(Command::new(program).arg(how), status, stdout);
+}
+
+#[test]
+fn allocation_at_exit() {
+    ending("return", 0, "main returns\nhandler seen\ndestructor seen\n");
+}
+
+/// In the executable, the library's exit handler runs before the destructors. As a shared library
+/// it runs behind the destructors of all that depends on it.
+#[test]
+fn exit_is_a_circumstance() {
+    let output = folder("events-exit-circumstance").join("e_exit");
+    let program = support::compile(&root().join("tests/c/e_exit.c"), &output, Link::Archive);
+    let said = "main returns\nhandler seen\ndestructor seen\nas process exit\n";
+    expect_run(Command::new(program.arg("-fno-builtin").run()).arg("circumstance"), 0, said);
+}
+
+#[test]
+fn exit_inside_a_callback() {
+    ending("exit", 7, "handler not seen\ndestructor not seen\n");
+    ending("quick", 8, "");
+}
+
+#[test]
+fn abort_inside_a_callback() {
+    ending("abort", -libc::SIGABRT, "");
+}
+
+#[test]
+fn longjmp_out_of_a_callback() {
+    let program = program("e_leave", "longjmp");
+    expect_run(Command::new(&program).arg("longjmp"), 0, "repaired\n");
+    expect_run(Command::new(&program).args(["longjmp", "interceptor"]), 0, "repaired\n");
+}
+
+#[test]
+fn exception_out_of_a_callback() {
+    let program = program("e_leave", "exception");
+    expect_run(Command::new(&program).arg("throw"), 0, "repaired\n");
+    expect_run(Command::new(&program).args(["throw", "interceptor"]), 0, "repaired\n");
+}
+
+#[test]
+fn pthread_exit_out_of_a_callback() {
+    expect_run(Command::new(program("e_thread_ends", "thread-ends")).arg("exit"), 0, "unregistered\n");
+}
+
+#[test]
+fn pthread_cancel_inside_a_callback() {
+    expect_run(Command::new(program("e_thread_ends", "thread-cancel")).arg("cancel"), 0, "unregistered\n");
+}
+
+#[test]
+fn dlopen_and_dlclose_under_load() {
+    let plugin = shared_object("e_plugin", Link::Plugin, "dlopen-plugin");
+    let mut command = Command::new(program("e_dlopen", "dlopen"));
+    expect_run(command.arg(plugin), 0, "300 times loaded and unloaded\n");
+}
+
+#[test]
+fn address_space_runs_out() {
+    expect_run(&mut Command::new(program("e_memory_limit", "memory-limit")), 0, "every limit was survived\n");
+}
+
+#[test]
+fn removals_with_membarrier() {
+    expect_run(&mut Command::new(program("e_removals", "removals")), 0, "6000 removals\n");
+}
+
+fn refused(test: &str, error: i32, program: &Path, stdout: &str) {
+    let wrapper = support::compile(
+        &root().join("tests/c/e_refuse.c"),
+        &folder(&format!("events-{test}-refuse")).join("e_refuse"),
+        Link::None,
+    );
+    let wrapper = wrapper.run();
+    expect_run(Command::new(wrapper).arg(error.to_string()).arg(program), 0, stdout);
+}
+
+#[test]
+fn membarrier_refused_from_the_start() {
+    refused("removals", libc::ENOSYS, &program("e_removals", "removals-refused"), "6000 removals\n");
+    let storm = program("e_fork_storm", "fork-storm-refused");
+    refused("storm", libc::EPERM, &storm, "150 of 150 children ended well\n");
+}
+
+#[test]
+fn membarrier_taken_away_later() {
+    expect_run(Command::new(program("e_removals", "removals-later")).arg("later"), 0, "6000 removals\n");
+}
