@@ -27,8 +27,8 @@ demo: dist
 test: dist
 	sh tests/tools/setup.sh
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then $(CARGO) nextest run --workspace --no-fail-fast --no-tests=pass; \
-	else $(CARGO) test --workspace --no-fail-fast; fi
+	then $(CARGO) nextest run -p memhook-tests --no-fail-fast; \
+	else $(CARGO) test -p memhook-tests --no-fail-fast; fi
 
 # Everything at once, for ten minutes.
 stress: dist
