@@ -219,26 +219,33 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
     if owner == 0 {
         return block;
     }
+    if walk.is_whole() {
+        if ownership::mark(block, owner) {
+            ownership::made(owner, record);
+            return block;
+        }
+        // SAFETY: in the section of the call.
+        let makers = unsafe { ownership::members(owner) };
+        Walk::giving_back(call, view, makers, record).free(block);
+        record.set_errno(libc::ENOMEM);
+        return core::ptr::null_mut();
+    }
     let mut room = [core::ptr::null(); next::MANY];
     let makers = walk.makers(makes, &mut room);
-    let list = match makers {
-        None => Some(owner),
-        Some([]) => return block,
-        Some(some) => ownership::find_or_create(some).ok(),
-    };
-    if let Some(list) = list.filter(|&list| ownership::mark(block, list)) {
-        ownership::made(list, record);
+    if makers.is_empty() {
         return block;
     }
-    // SAFETY: in the section of the call.
-    let makers = makers.unwrap_or_else(|| unsafe { ownership::members(owner) });
-    Walk::giving_back(call, view, makers, record).free(block);
-    if list.is_none() {
-        // No number is left to say who made it: the program gets a block that nobody owns.
-        return how.ask_backend(call.entry);
+    match ownership::find_or_create(makers) {
+        Ok(list) if ownership::mark(block, list) => {
+            ownership::made(list, record);
+            block
+        }
+        _ => {
+            // Nothing can say who made it: the program gets a block that nobody owns.
+            Walk::giving_back(call, view, makers, record).free(block);
+            how.ask_backend(call.entry)
+        }
     }
-    record.set_errno(libc::ENOMEM);
-    core::ptr::null_mut()
 }
 
 /// Every call that gives a block back. `block` is not NULL.

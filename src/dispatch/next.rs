@@ -104,36 +104,50 @@ impl<'a> Walk<'a> {
         Place { walk: self, chain: 0, owner: 0 }
     }
 
-    /// Which hooks had a part in what this walk made, where these are not all that `makes` is true
-    /// of; `None` where they are, and the owner list of the view holds.
-    pub(super) fn makers<'m>(
-        &self,
-        makes: fn(&memhook_interceptor) -> bool,
-        room: &'m mut [*const Hook; MANY],
-    ) -> Option<&'m [*const Hook]> {
-        // An interceptor that answered by itself has left those below it unasked.
+    /// Whether no hook of the chain was passed by: then the owner lists of the view hold for what
+    /// this walk made.
+    #[inline(always)]
+    pub(super) fn is_whole(&self) -> bool {
         let (reached, _) = self.seen.get();
+        if reached < self.chain.len() {
+            self.reach_the_end(reached);
+        }
+        let (_, passed_by) = self.seen.get();
+        passed_by == 0
+    }
+
+    /// An interceptor that answered by itself has left those below it unasked.
+    #[cold]
+    fn reach_the_end(&self, reached: usize) {
         for (i, &hook) in self.chain.iter().enumerate().skip(reached) {
             // SAFETY: hooks in a chain live as long as the section (invariant 2).
             self.enters(i, unsafe { &*hook });
         }
+    }
+
+    /// Which hooks had a part in what this walk made. Not taken from the view's owner list, which
+    /// may have come to its end: a member that was passed by is gone.
+    #[cold]
+    pub(super) fn makers<'m>(
+        &self,
+        makes: fn(&memhook_interceptor) -> bool,
+        room: &'m mut [*const Hook; MANY],
+    ) -> &'m [*const Hook] {
         let (_, passed_by) = self.seen.get();
-        if passed_by == 0 {
-            return None;
-        }
-        // Not from the list, which may have come to its end: a member that was passed by is gone.
         let mut len = 0;
         for (i, &pointer) in self.chain.iter().enumerate() {
-            // SAFETY: as above.
+            // SAFETY: hooks in a chain live as long as the section (invariant 2).
             let hook = unsafe { &*pointer };
             let had_part = passed_by & bit(i) == 0 && hook.may_own();
-            if had_part && hook.interceptor().is_some_and(makes) {
-                // Chains in which something is passed by have at most MANY hooks.
-                *room.get_mut(len)? = pointer;
+            // Chains in which something is passed by have at most MANY hooks.
+            if let (true, Some(place)) =
+                (had_part && hook.interceptor().is_some_and(makes), room.get_mut(len))
+            {
+                *place = pointer;
                 len += 1;
             }
         }
-        room.get(..len)
+        room.get(..len).unwrap_or(&[])
     }
 
     /// Whether hook `i` of the chain is to be called. Asked again, the answer stays the same: who
