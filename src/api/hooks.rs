@@ -44,9 +44,11 @@ use core::ffi::{c_int, c_void};
 /// # Safety
 ///
 /// The callbacks may be called from any thread, from several at once, and must return normally
-/// on the stack that they were called on. One that is left by longjmp, by an exception or by
-/// the end of its thread is noticed at the thread's next allocation call from the same depth of
-/// the stack or above, and counts as running until then. `out` is NULL or writable.
+/// on the stack that they were called on. One that is left by longjmp or by an exception is
+/// noticed at the thread's next allocation call from the same depth of the stack or above, and
+/// counts as running until then; one that is left by pthread_exit, at the end of the thread. (In
+/// C++ an exception cannot pass a direct call of malloc, which is declared not to throw.) `out` is
+/// NULL or writable.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memhook_register(table: *const memhook_interceptor, out: *mut memhook_id) -> c_int {
@@ -101,6 +103,9 @@ pub unsafe extern "C" fn memhook_observe(table: *const memhook_observer, out: *m
 
 /// Takes a hook out of the chain, and out of every chain object, and waits until no thread is
 /// in its callbacks.
+///
+/// A call that is under way and has not come to the hook yet passes it by: an observer may have
+/// been told that a realloc begins and not be told how it ends.
 ///
 /// # Returns
 ///
