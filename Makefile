@@ -33,8 +33,10 @@ test: dist
 # Everything at once, for ten minutes.
 stress: dist
 	mkdir -p target/stress
-	$(CC) -g -O1 -pthread -I $(DIST)/include tests/c/stress.c -L $(DIST)/lib -lmemhook \
-	  -Wl,-rpath,$(abspath $(DIST)/lib) -o target/stress/stress
+	$(CC) -g -O1 -shared -fPIC -I $(DIST)/include tests/c/stress_plugin.c -L $(DIST)/lib -lmemhook \
+	  -Wl,-rpath,$(abspath $(DIST)/lib) -o target/stress/plugin.so
+	$(CC) -g -O1 -pthread -I $(DIST)/include -DPLUGIN='"$(abspath target/stress/plugin.so)"' tests/c/stress.c \
+	  -L $(DIST)/lib -lmemhook -ldl -Wl,-rpath,$(abspath $(DIST)/lib) -o target/stress/stress
 	target/stress/stress 600
 
 install: dist

@@ -74,7 +74,8 @@ typedef char **copy_function(const char *const *words);
 static char **careful_copy(const char *const *words)
 {
     char **copies = NULL;
-    for (size_t count = 0;; count++) {
+    size_t count = 0;
+    for (;; count++) {
         char **longer = realloc(copies, (count + 1) * sizeof *copies);
         if (longer == NULL)
             goto fail;
@@ -87,7 +88,7 @@ static char **careful_copy(const char *const *words)
             goto fail;
     }
 fail:
-    for (size_t i = 0; copies != NULL && copies[i] != NULL; i++)
+    for (size_t i = 0; i < count; i++)
         free(copies[i]);
     free(copies);
     return NULL;

@@ -277,7 +277,9 @@ typedef void (*memhook_release_fn)(void *user);
  * A block goes back the way it came: an interceptor that was asked for a block (by malloc,
  * realloc of NULL, or memalign, where it has the callback) is given its free, its realloc and
  * its malloc_usable_size, also after it was unregistered, and is given no others. An
- * interceptor with no such callback, or with `MEMHOOK_KEEPS_POINTERS`, is given all.
+ * interceptor with no such callback, or with `MEMHOOK_KEEPS_POINTERS`, is given all. Where one
+ * answers a call itself, without `next`, those below it count as asked; a block reaches them only
+ * through the one that answered.
  */
 typedef struct memhook_interceptor {
   /**
@@ -668,6 +670,7 @@ void memhook_object_loaded(void);
  * Puts other callbacks in an interceptor's place in one step: the id stays, and so does the
  * place in the order among hooks of the same priority. Every call runs through the former
  * callbacks or through the new ones. Blocks that the former ones made go back through them.
+ * Chain objects that name the hook lose it; add it again where it is wanted.
  *
  * # Returns
  *

@@ -173,7 +173,9 @@ pub type memhook_release_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
 /// A block goes back the way it came: an interceptor that was asked for a block (by malloc,
 /// realloc of NULL, or memalign, where it has the callback) is given its free, its realloc and
 /// its malloc_usable_size, also after it was unregistered, and is given no others. An
-/// interceptor with no such callback, or with `MEMHOOK_KEEPS_POINTERS`, is given all.
+/// interceptor with no such callback, or with `MEMHOOK_KEEPS_POINTERS`, is given all. Where one
+/// answers a call itself, without `next`, those below it count as asked; a block reaches them only
+/// through the one that answered.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct memhook_interceptor {

@@ -791,7 +791,8 @@ pub(crate) fn swap(handle: memhook_chain, keep_former: bool) -> Result<(memhook_
         grace::wait(None, None, &mut || grace::is_over(ticket, Scope::All));
     }
     let Some(mut keep) = keep.take() else {
-        return Ok((0, unlink_all(former.get())));
+        let waited = unlink_all(former.get());
+        return Ok((0, if inside { libc::EINPROGRESS } else { waited }));
     };
     *keep.hooks() = former;
     Ok((keep.handle(), if inside { libc::EINPROGRESS } else { 0 }))

@@ -205,6 +205,7 @@ pub extern "C" fn memhook_object_loaded() {
 /// Puts other callbacks in an interceptor's place in one step: the id stays, and so does the
 /// place in the order among hooks of the same priority. Every call runs through the former
 /// callbacks or through the new ones. Blocks that the former ones made go back through them.
+/// Chain objects that name the hook lose it; add it again where it is wanted.
 ///
 /// # Returns
 ///

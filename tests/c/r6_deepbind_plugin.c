@@ -6,7 +6,7 @@
 int main(int count, char **arguments)
 {
     CHECK(count == 2);
-    struct account a = { .tag = 0xa };
+    static struct account a = { .tag = 0xa };
     memhook_interceptor t = account_table(&a, "a", 0);
     memhook_id id;
     void *plugin = dlopen(arguments[1], RTLD_NOW | RTLD_DEEPBIND);
