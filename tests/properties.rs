@@ -705,7 +705,12 @@ impl Model {
 
 fn driver() -> &'static Path {
     static DRIVER: OnceLock<PathBuf> = OnceLock::new();
-    DRIVER.get_or_init(|| support::build("prop_driver", Link::Shared))
+    // Tests may run as processes of their own, at the same time: each has a folder of its own.
+    DRIVER.get_or_init(|| {
+        let folder = support::folder(&format!("prop_driver-{}", std::process::id()));
+        let source = support::root().join("tests/c/prop_driver.c");
+        support::compile(&source, &folder.join("prop_driver"), Link::Shared).run()
+    })
 }
 
 /// Runs programs in one process, one after another.
