@@ -705,12 +705,7 @@ impl Model {
 
 fn driver() -> &'static Path {
     static DRIVER: OnceLock<PathBuf> = OnceLock::new();
-    // Tests may run as processes of their own, at the same time: each has a folder of its own.
-    DRIVER.get_or_init(|| {
-        let folder = support::folder(&format!("prop_driver-{}", std::process::id()));
-        let source = support::root().join("tests/c/prop_driver.c");
-        support::compile(&source, &folder.join("prop_driver"), Link::Shared).run()
-    })
+    DRIVER.get_or_init(|| support::build("prop_driver", Link::Shared))
 }
 
 /// Runs programs in one process, one after another.

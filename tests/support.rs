@@ -23,9 +23,16 @@ pub fn library() -> PathBuf {
     dist().join("lib/libmemhook.so.0")
 }
 
-/// A folder for one test's files, empty at first.
+/// A folder for one test's files, empty at first. It belongs to this process, as tests may run as
+/// processes at the same time; those of processes that have ended are removed.
 pub fn folder(name: &str) -> PathBuf {
-    let folder = root().join("target/tests").join(name);
+    let all = root().join("target/tests");
+    for other in fs::read_dir(&all).into_iter().flatten().flatten() {
+        if !Path::new("/proc").join(other.file_name()).exists() {
+            let _ = fs::remove_dir_all(other.path());
+        }
+    }
+    let folder = all.join(std::process::id().to_string()).join(name);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("target/tests is writable");
     folder
