@@ -1,0 +1,548 @@
+//! What is run: each function is one execution, which loom repeats in every interleaving.
+
+use crate::abi::*;
+use crate::sys::tls;
+use crate::world;
+use crate::{chain, free_list, grace, guard, ownership, registry};
+use core::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+
+/// What hooks are given as `user`: places that loom watches.
+static USERS: [u64; 4] = [0; 4];
+
+fn user(n: usize) -> usize {
+    &raw const USERS[n] as usize
+}
+
+/// A callback runs: it looks at what `user` points to.
+fn use_hook(user: *mut c_void) {
+    world::cell(user as usize).with(|_| ());
+}
+
+/// The program, or a release, frees what `user` points to.
+fn free_user(user: usize) {
+    world::cell(user).with_mut(|_| ());
+}
+
+unsafe extern "C" fn told(_: *const memhook_call, _: *mut c_void, _: *mut c_void) {}
+
+unsafe extern "C" fn asked(
+    _: *mut memhook_next,
+    _: usize,
+    _: *const memhook_call,
+    _: *mut c_void,
+) -> *mut c_void {
+    core::ptr::null_mut()
+}
+
+unsafe extern "C" fn release(user: *mut c_void) {
+    // Nothing may unwind out of here: the next atomic access of any thread panics instead.
+    let checked = catch_unwind(AssertUnwindSafe(|| {
+        free_user(user as usize);
+        world::with(|w| assert!(!w.released.contains(&(user as usize)), "released twice"));
+    }));
+    world::with(|w| {
+        w.released.push(user as usize);
+        if checked.is_err() {
+            w.failure = Some("release: the hook is in use, or was released before".into());
+        }
+    });
+}
+
+fn observer(n: usize) -> chain::Table {
+    chain::Table::Observer(memhook_observer {
+        struct_size: size_of::<memhook_observer>(),
+        name: core::ptr::null(),
+        priority: 0,
+        flags: 0,
+        object: core::ptr::null(),
+        user: user(n) as *mut c_void,
+        after_alloc: Some(told),
+        before_free: None,
+        realloc_begin: None,
+        realloc_commit: None,
+        realloc_abort: None,
+        release: Some(release),
+    })
+}
+
+fn interceptor(n: usize) -> chain::Table {
+    chain::Table::Interceptor(memhook_interceptor {
+        struct_size: size_of::<memhook_interceptor>(),
+        name: core::ptr::null(),
+        priority: 0,
+        flags: 0,
+        object: core::ptr::null(),
+        user: user(n) as *mut c_void,
+        malloc: Some(asked),
+        realloc: None,
+        memalign: None,
+        free: None,
+        usable_size: None,
+        release: Some(release),
+    })
+}
+
+/// An execution's beginning: the library after its first call; every kind of head made.
+fn setup() {
+    world::begin();
+    for n in 0..4 {
+        world::cell(user(n));
+    }
+    registry::begin().unwrap();
+}
+
+/// The record of a thread to come, so that its model begins with its first call, not with that.
+fn prepare() -> usize {
+    let mine = tls::get();
+    world::with(|w| w.disguise = Some(w.disguise.unwrap_or(100) + 1));
+    tls::set(core::ptr::null_mut());
+    let record = core::ptr::from_ref(guard::record().unwrap()) as usize;
+    tls::set(mine);
+    record
+}
+
+fn spawn(f: impl FnOnce() + 'static) -> loom::thread::JoinHandle<()> {
+    let record = prepare();
+    loom::thread::spawn(move || {
+        tls::set(record as *mut u8);
+        f();
+    })
+}
+
+/// Runs `f` in an allocation call's section, on its chain.
+fn inside<R>(f: impl FnOnce(&chain::View) -> R) -> R {
+    let record = guard::record().unwrap();
+    let section = grace::enter(record, tls::stack_pointer()).expect("a section is open");
+    let chain = chain::current(&section);
+    world::reads(chain);
+    let result = f(chain.view(record));
+    world::reads(chain);
+    result
+}
+
+/// What `dispatch::tell` does.
+fn tell(view: &chain::View) {
+    let record = guard::record().unwrap();
+    for told in view.after_alloc.get() {
+        grace::announce_observer(record, told.hook as usize);
+        // SAFETY: in the chain that the section found.
+        if !unsafe { &*told.hook }.is_passed_by() {
+            use_hook(told.user);
+        }
+    }
+}
+
+/// An allocation call: every observer is told.
+fn call() {
+    inside(tell);
+}
+
+fn in_force(n: usize) -> bool {
+    let mut found = false;
+    registry::list(0, &mut |info| found |= info.user as usize == user(n)).unwrap();
+    found
+}
+
+/// Nothing is left behind: of the library's temporary memory, the chain in force and `others`.
+fn quiet(others: usize) {
+    assert_eq!(
+        world::with(|w| w.alive()),
+        1 + others,
+        "deferred work is stranded"
+    );
+}
+
+fn released(n: usize) -> usize {
+    world::with(|w| w.released.iter().filter(|&&u| u == user(n)).count())
+}
+
+/// 1, 2: two calls against an unregistration that waits.
+fn reader_against_unregister() {
+    setup();
+    let a = registry::register(observer(0), 0).unwrap();
+    let reader = spawn(|| {
+        call();
+        call();
+    });
+    assert_eq!(registry::unregister(a, None), 0);
+    assert_eq!(released(0), 1);
+    reader.join().unwrap();
+}
+
+/// 3: an unregistration from inside a callback; nobody waits, whoever leaves last does it.
+fn unregister_inside() {
+    setup();
+    let a = registry::register(observer(0), 0).unwrap();
+    let reader = spawn(call);
+    inside(|_| assert!([0, libc::EINPROGRESS].contains(&registry::unregister(a, None))));
+    reader.join().unwrap();
+    assert_eq!(released(0), 1, "deferred work is stranded");
+}
+
+/// 3: and no memory is left in the queue either.
+fn memory_is_not_stranded() {
+    setup();
+    let a = registry::register(observer(0), 0).unwrap();
+    let reader = spawn(call);
+    inside(|_| assert!([0, libc::EINPROGRESS].contains(&registry::unregister(a, None))));
+    reader.join().unwrap();
+    assert_eq!(released(0), 1, "deferred work is stranded");
+    quiet(0);
+}
+
+/// 3: the same for an interceptor, whose end takes two grace periods. One thread.
+fn unregister_interceptor_inside() {
+    setup();
+    let a = registry::register(interceptor(0), 0).unwrap();
+    inside(|_| assert!([0, libc::EINPROGRESS].contains(&registry::unregister(a, None))));
+    assert_eq!(released(0), 1, "deferred work is stranded");
+}
+
+/// A block is made; gives the number of the owner list.
+fn make_block() -> u16 {
+    inside(|view| {
+        let id = view.owners[chain::BY_MALLOC];
+        assert_ne!(id, 0);
+        grace::announce_interceptor(guard::record().unwrap(), u64::MAX);
+        ownership::made(id, guard::record().unwrap());
+        id
+    })
+}
+
+/// A block of the list ends, in its interceptors' callbacks.
+fn end_block(id: u16) {
+    inside(|_| {
+        grace::announce_interceptor(guard::record().unwrap(), u64::MAX);
+        // SAFETY: a block of the list is held.
+        let members = unsafe { ownership::members(id) };
+        // SAFETY: members live as long as the list.
+        members
+            .iter()
+            .for_each(|&member| use_hook(unsafe { &*member }.user()));
+        ownership::gone(id, guard::record().unwrap());
+    });
+}
+
+/// 4: two blocks end in two threads while their interceptor is unregistered in a third.
+fn blocks_end() {
+    setup();
+    let a = registry::register(interceptor(0), 0).unwrap();
+    let id = make_block();
+    make_block();
+    let first = spawn(move || end_block(id));
+    let second = spawn(move || end_block(id));
+    let result = registry::unregister(a, None);
+    assert!(result == 0 || result == libc::EINPROGRESS, "{result}");
+    if result == 0 {
+        assert_eq!(released(0), 1);
+    }
+    first.join().unwrap();
+    second.join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
+/// 5: a chain object that names the hook is put in force while the hook is unregistered.
+fn swap_against_unregister() {
+    setup();
+    let a = registry::register(observer(0), 0).unwrap();
+    let object = registry::copy_chain().unwrap();
+    let other = spawn(move || {
+        let _ = registry::swap(object, false);
+    });
+    let result = registry::unregister(a, None);
+    assert_eq!(result, 0);
+    assert_eq!(released(0), 1);
+    other.join().unwrap();
+    assert!(!in_force(0), "unregistered, and in force");
+    call();
+    assert_eq!(released(0), 1);
+}
+
+/// Two registrations: both are in force after it.
+fn register_against_register() {
+    setup();
+    let other = spawn(|| {
+        registry::register(observer(1), 0).unwrap();
+    });
+    registry::register(observer(0), 0).unwrap();
+    other.join().unwrap();
+    assert!(in_force(0) && in_force(1));
+}
+
+/// A hook's memory is used again while its end is still fresh: nobody has it pinned.
+fn reuse_against_release() {
+    setup();
+    let hook = chain::Hook::create(observer(0), 0, None).unwrap();
+    hook.unpin();
+    let other = spawn(move || {
+        hook.unhold();
+    });
+    let next = chain::Hook::create(observer(1), 0, None).unwrap();
+    other.join().unwrap();
+    assert_eq!(next.phase.load(Ordering::Relaxed), 0);
+}
+
+/// A chain object that names the hook ends while the chain in force with it is replaced from
+/// inside a callback.
+fn destroy_against_swap_inside() {
+    setup();
+    registry::register(observer(0), 0).unwrap();
+    let first = registry::copy_chain().unwrap();
+    let second = registry::create_chain().unwrap();
+    let other = spawn(move || {
+        inside(|view| {
+            let _ = registry::swap(second, false);
+            tell(view);
+        });
+    });
+    let _ = registry::destroy(first);
+    other.join().unwrap();
+    assert_eq!(released(0), 1, "deferred work is stranded");
+}
+
+/// Two interceptors of one owner list go at once. There are no blocks; but one may be told
+/// `EINPROGRESS` while the other's thread has the list's end in hand.
+fn two_members_go() {
+    setup();
+    let a = registry::register(interceptor(0), 0).unwrap();
+    let b = registry::register(interceptor(1), 0).unwrap();
+    let gone = |result| assert!([0, libc::EINPROGRESS].contains(&result), "{result}");
+    let other = spawn(move || gone(registry::unregister(b, None)));
+    gone(registry::unregister(a, None));
+    other.join().unwrap();
+    assert!(
+        released(0) == 1 && released(1) == 1,
+        "deferred work is stranded"
+    );
+}
+
+/// A callback is left by longjmp while its thread has suspended hooks; then a writer is called.
+fn abandoned_while_suspended() {
+    setup();
+    let record = guard::record().unwrap();
+    std::mem::forget(grace::enter(record, 1000).unwrap());
+    record.suspend();
+    // The stack pointer is above 1000 now: the frame of the call is gone.
+    let section = grace::enter_anyhow(record, tls::stack_pointer());
+    assert!(record.is_inside(), "a section that is none");
+    drop(section);
+}
+
+/// 6: the free list of scratch memory: two threads take and put, one of them out of order.
+fn free_list() {
+    world::begin();
+    let take = || {
+        let block = free_list::malloc(8);
+        world::cell(block as usize).with_mut(|_| ());
+        world::with(|w| {
+            assert!(!w.released.contains(&(block as usize)), "handed out twice");
+            w.released.push(block as usize);
+        });
+        block
+    };
+    let put = |block: *mut u8| {
+        world::cell(block as usize).with_mut(|_| ());
+        world::with(|w| w.released.retain(|&b| b != block as usize));
+        // SAFETY: taken, and not used any more.
+        unsafe { free_list::free(block) };
+    };
+    let blocks = [take(), take(), take()];
+    let pages = world::with(|w| w.alive_pages());
+    blocks.into_iter().for_each(put);
+    let other = loom::thread::spawn(move || {
+        let a = take();
+        let b = take();
+        put(a);
+        put(b);
+    });
+    let a = take();
+    put(a);
+    other.join().unwrap();
+    // 64 blocks were carved: they are all there, and each once.
+    for _ in 0..64 {
+        take();
+    }
+    assert_eq!(world::with(|w| w.alive_pages()), pages, "a block is lost");
+}
+
+/// 4: the same with two threads: one block ends in each.
+fn block_ends_late() {
+    setup();
+    let a = registry::register(interceptor(0), 0).unwrap();
+    let id = make_block();
+    make_block();
+    let other = spawn(move || end_block(id));
+    let result = registry::unregister(a, None);
+    assert_eq!(result, libc::EINPROGRESS);
+    assert_eq!(released(0), 0, "released while it owns a block");
+    end_block(id);
+    other.join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
+/// A removal that was waited for in vain: it is carried out all the same.
+fn removal_times_out() {
+    setup();
+    let a = registry::register(observer(0), 0).unwrap();
+    let reader = spawn(call);
+    let result = registry::unregister(a, Some(0));
+    assert!([0, libc::ETIMEDOUT].contains(&result), "{result}");
+    if result == 0 {
+        assert_eq!(released(0), 1);
+    }
+    reader.join().unwrap();
+    assert_eq!(released(0), 1, "deferred work is stranded");
+}
+
+/// Two removals at the same time, each awaited by its own thread, while one thread calls both hooks.
+fn two_removals() {
+    setup();
+    let a = registry::register(observer(0), 0).unwrap();
+    let b = registry::register(observer(1), 0).unwrap();
+    let other = spawn(move || assert_eq!(registry::unregister(b, None), 0));
+    assert_eq!(registry::unregister(a, None), 0);
+    assert_eq!(released(0), 1);
+    other.join().unwrap();
+    assert_eq!(released(1), 1);
+    quiet(0);
+}
+
+/// A hook is replaced while it is called: its id goes over to the new one.
+fn reader_against_replace() {
+    setup();
+    let a = registry::register(observer(0), 0).unwrap();
+    let reader = spawn(call);
+    assert_eq!(registry::replace(a, observer(1), 0), 0);
+    assert!(released(0) == 1 && released(1) == 0);
+    reader.join().unwrap();
+    assert_eq!(registry::unregister(a, None), 0);
+    assert_eq!(released(1), 1);
+}
+
+/// A hook is replaced while another thread unregisters it: whoever comes second is told so.
+fn replace_against_unregister() {
+    setup();
+    let a = registry::register(observer(0), 0).unwrap();
+    let other = spawn(move || {
+        let result = registry::unregister(a, None);
+        assert!(
+            [0, libc::EBUSY, libc::EALREADY].contains(&result),
+            "{result}"
+        );
+    });
+    let result = registry::replace(a, observer(1), 0);
+    assert!(
+        [0, libc::EALREADY, libc::ESRCH].contains(&result),
+        "{result}"
+    );
+    other.join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
+/// A thread comes whose record nobody has seen.
+fn thread_arrives() {
+    setup();
+    let a = registry::register(observer(0), 0).unwrap();
+    let reader = loom::thread::spawn(call);
+    assert_eq!(registry::unregister(a, None), 0);
+    assert_eq!(released(0), 1);
+    reader.join().unwrap();
+}
+
+/// Two threads mark the first blocks: one table, and both marks in it.
+fn first_marks() {
+    setup();
+    let (a, b) = (0x10_0000 as *mut c_void, 0x10_0010 as *mut c_void);
+    let other = spawn(move || {
+        assert!(ownership::mark(b, 2));
+        assert_eq!(ownership::owner(b), 2);
+    });
+    assert_eq!(ownership::owner(b) | 2, 2);
+    assert!(ownership::mark(a, 1));
+    other.join().unwrap();
+    assert!(ownership::owner(a) == 1 && ownership::owner(b) == 2);
+}
+
+/// A chain object in the hands of two threads: one of them is told that it is busy.
+fn object_against_object() {
+    setup();
+    let a = registry::register(observer(0), 0).unwrap();
+    let object = registry::create_chain().unwrap();
+    let other = spawn(move || {
+        let result = registry::add(object, a);
+        assert!(result.is_ok() || result == Err(libc::EBUSY), "{result:?}");
+    });
+    let result = registry::list(object, &mut |_| ());
+    assert!(matches!(result, Ok(0 | 1) | Err(libc::EBUSY)), "{result:?}");
+    let second = registry::create_chain().unwrap();
+    assert_ne!(object, second);
+    other.join().unwrap();
+}
+
+/// The last block of a list ends while the list's number is wanted for another.
+fn list_against_list() {
+    setup();
+    let a = registry::register(interceptor(0), 0).unwrap();
+    let id = make_block();
+    assert_eq!(registry::unregister(a, None), libc::EINPROGRESS);
+    let other = spawn(move || end_block(id));
+    registry::register(interceptor(1), 0).unwrap();
+    let now = make_block();
+    other.join().unwrap();
+    assert_eq!(released(0), 1);
+    assert_eq!(registry::live_blocks(2), Ok(1));
+    end_block(now);
+    assert_eq!(registry::live_blocks(2), Ok(0));
+}
+
+/// One row: its name, how many preemptions an execution may have when it is to hold, and how many
+/// while a mutation is tried; with none given, it is tried without preemptions only.
+pub(crate) struct Model {
+    pub(crate) name: &'static str,
+    pub(crate) preemptions: usize,
+    pub(crate) mutated: Option<usize>,
+    pub(crate) run: fn(),
+}
+
+macro_rules! models {
+    ($($name:ident: $preemptions:literal, $mutated:expr;)*) => {
+        pub(crate) const MODELS: &[Model] = &[
+            $(Model { name: stringify!($name), preemptions: $preemptions, mutated: $mutated, run: $name },)*
+        ];
+
+        /// Each model on the library as it is.
+        mod models_hold {
+            $(#[test]
+            fn $name() {
+                crate::check::holds(stringify!($name));
+            })*
+        }
+    };
+}
+
+// In the order of their cost.
+models! {
+    unregister_interceptor_inside: 1, Some(1);
+    abandoned_while_suspended: 1, Some(1);
+    reuse_against_release: 3, Some(3);
+    object_against_object: 3, Some(3);
+    first_marks: 3, Some(3);
+    free_list: 3, Some(3);
+    destroy_against_swap_inside: 2, Some(2);
+    thread_arrives: 1, Some(1);
+    reader_against_replace: 2, Some(1);
+    removal_times_out: 2, Some(1);
+    unregister_inside: 1, Some(1);
+    memory_is_not_stranded: 2, Some(1);
+    reader_against_unregister: 2, Some(1);
+    block_ends_late: 1, Some(1);
+    register_against_register: 1, Some(1);
+    list_against_list: 1, Some(1);
+    swap_against_unregister: 1, Some(1);
+    replace_against_unregister: 0, None;
+    two_members_go: 1, None;
+    two_removals: 1, None;
+    blocks_end: 1, None;
+}
