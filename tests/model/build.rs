@@ -11,40 +11,15 @@ const SUBSTITUTIONS: &[(&str, &str, &str, usize)] = &[
     // One look before sleeping is as good as 64 to a model, and 64 times cheaper.
     ("grace", "for _ in 0..64 {", "for _ in 0..1 {", 1),
     // Scans of 4095 owner lists would be as many atomic loads; the models need few.
-    (
-        "ownership",
-        "const MAX_LISTS: usize = 4095;",
-        "const MAX_LISTS: usize = 4;",
-        1,
-    ),
+    ("ownership", "const MAX_LISTS: usize = 4095;", "const MAX_LISTS: usize = 4;", 1),
     // Marks for 16 MiB of addresses, not for all: the table is zeroed in every execution.
-    (
-        "ownership",
-        "const ADDRESS_BITS: u32 = 48;",
-        "const ADDRESS_BITS: u32 = 24;",
-        1,
-    ),
+    ("ownership", "const ADDRESS_BITS: u32 = 48;", "const ADDRESS_BITS: u32 = 24;", 1),
     // As above.
-    (
-        "ownership",
-        "const LEAF_BITS: u32 = 28;",
-        "const LEAF_BITS: u32 = 14;",
-        1,
-    ),
+    ("ownership", "const LEAF_BITS: u32 = 28;", "const LEAF_BITS: u32 = 14;", 1),
     // A plain write that must not meet a plain read: told to loom.
-    (
-        "chain/hook",
-        "hook.fixed.get().write(",
-        "hook.fixed.writing().write(",
-        1,
-    ),
+    ("chain/hook", "hook.fixed.get().write(", "hook.fixed.writing().write(", 1),
     // As above.
-    (
-        "registry",
-        "&mut *self.0.hooks.get()",
-        "&mut *self.0.hooks.writing()",
-        1,
-    ),
+    ("registry", "&mut *self.0.hooks.get()", "&mut *self.0.hooks.writing()", 1),
 ];
 
 const ROOMS: [&str; 11] = [
@@ -69,16 +44,10 @@ fn main() {
         println!("cargo::rerun-if-changed={path}");
         let mut text = fs::read_to_string(&path).unwrap();
         text = text.replace("core::sync::atomic::", "crate::facade::");
-        text = text.replace(
-            "use core::cell::UnsafeCell;",
-            "use crate::facade::UnsafeCell;",
-        );
+        text = text.replace("use core::cell::UnsafeCell;", "use crate::facade::UnsafeCell;");
         for (_, from, to, times) in SUBSTITUTIONS.iter().filter(|s| s.0 == *room) {
             let found = text.matches(from).count();
-            assert!(
-                found == *times || (*times == 0 && found != 0),
-                "{path}: {found} times {from:?}"
-            );
+            assert!(found == *times || (*times == 0 && found != 0), "{path}: {found} times {from:?}");
             text = text.replace(from, to);
         }
         let to = Path::new(&out).join(format!("{room}.rs"));
@@ -92,19 +61,12 @@ fn main() {
             continue;
         }
         // `scratch` is modelled by itself; under the others lies one that finds misuse.
-        let module = if name == "scratch" {
-            "free_list"
-        } else {
-            name.as_str()
-        };
+        let module = if name == "scratch" { "free_list" } else { name.as_str() };
         index += &format!(
             "#[path = {to:?}]\n#[allow(dead_code, unused_imports, non_camel_case_types, reason = \"a part of it is modelled\")]\npub(crate) mod {module};\n"
         );
     }
     println!("cargo::rustc-env=MODEL_TEXT={out}");
-    println!(
-        "cargo::rustc-env=MODEL_ROOMS={}",
-        ROOMS.map(|room| format!("{room}.rs")).join(" ")
-    );
+    println!("cargo::rustc-env=MODEL_ROOMS={}", ROOMS.map(|room| format!("{room}.rs")).join(" "));
     fs::write(Path::new(&out).join("rooms.rs"), index).unwrap();
 }

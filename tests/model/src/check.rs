@@ -23,12 +23,7 @@ struct Outcome {
     failure: Option<String>,
 }
 
-fn check(
-    model: &Model,
-    preemptions: usize,
-    mutation: Option<Mutation>,
-    most: Option<usize>,
-) -> Outcome {
+fn check(model: &Model, preemptions: usize, mutation: Option<Mutation>, most: Option<usize>) -> Outcome {
     let count = Arc::new(AtomicUsize::new(0));
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
@@ -48,20 +43,14 @@ fn check(
             break None;
         };
         let text = error.downcast_ref::<String>().cloned();
-        let text = text
-            .or_else(|| error.downcast_ref::<&str>().map(|s| (*s).to_owned()))
-            .unwrap_or_default();
+        let text = text.or_else(|| error.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default();
         if !text.contains(world::AGAIN) {
             break Some(text);
         }
     };
     world::mutate(None);
     let executions = count.load(Ordering::Relaxed);
-    Outcome {
-        executions,
-        complete: most.is_none_or(|most| executions + 1 < most),
-        failure,
-    }
+    Outcome { executions, complete: most.is_none_or(|most| executions + 1 < most), failure }
 }
 
 /// Panics are how loom and the models say no; what is worth saying is said by who called `check`.
@@ -76,18 +65,13 @@ fn be_silent() {
 pub(crate) fn holds(name: &str) {
     be_silent();
     let model = MODELS.iter().find(|m| m.name == name).unwrap();
-    let bound = std::env::var("MEMHOOK_PREEMPTIONS")
-        .ok()
-        .and_then(|p| p.parse().ok());
+    let bound = std::env::var("MEMHOOK_PREEMPTIONS").ok().and_then(|p| p.parse().ok());
     let bound = bound.unwrap_or(model.preemptions);
     let begin = Instant::now();
     let outcome = check(model, bound, None, None);
     let trace = world::take_trace().join("\n");
     let passed = begin.elapsed();
-    println!(
-        "{name}: {} executions, {bound} preemptions, {passed:.1?}",
-        outcome.executions
-    );
+    println!("{name}: {} executions, {bound} preemptions, {passed:.1?}", outcome.executions);
     if let Some(failure) = outcome.failure {
         eprintln!("{trace}\n{name}: {failure}");
         std::panic::resume_unwind(Box::new(failure));
@@ -108,10 +92,7 @@ fn weaker(site: &Site) -> &'static [Ordering] {
 
 /// A mutation as one word, to be given to another process.
 fn word(site: &Site, to: Ordering) -> String {
-    format!(
-        "{}:{}:{:?}:{}:{to:?}",
-        site.file, site.line, site.kind, site.order
-    )
+    format!("{}:{}:{:?}:{}:{to:?}", site.file, site.line, site.kind, site.order)
 }
 
 /// Tries one mutation in one model, in a process of its own: what it breaks may be the process.
@@ -144,10 +125,7 @@ enum Said {
 fn ask(mutation: &str, model: &Model, bound: usize) -> Said {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["check::one_mutation", "--exact", "--nocapture", "--ignored"])
-        .env(
-            "MEMHOOK_MUTATION",
-            format!("{mutation}@{}@{bound}", model.name),
-        )
+        .env("MEMHOOK_MUTATION", format!("{mutation}@{}@{bound}", model.name))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -157,9 +135,7 @@ fn ask(mutation: &str, model: &Model, bound: usize) -> Said {
         if child.try_wait().unwrap().is_some() {
             let output = child.wait_with_output().unwrap();
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            let caught = text
-                .lines()
-                .find_map(|l| l.split_once("CAUGHT ").map(|(_, what)| what.to_owned()));
+            let caught = text.lines().find_map(|l| l.split_once("CAUGHT ").map(|(_, what)| what.to_owned()));
             return match caught {
                 Some(what) => Said::Caught(what),
                 None if text.contains("UNNOTICED") => Said::Nothing,
@@ -177,24 +153,14 @@ fn ask(mutation: &str, model: &Model, bound: usize) -> Said {
 /// The library's text of a room, as it was when this was built.
 fn text(file: &str) -> Vec<String> {
     let path = format!("{}/{file}", env!("MODEL_TEXT"));
-    std::fs::read_to_string(path)
-        .unwrap()
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
 }
 
 /// The name of the function that a line is in.
 fn function(lines: &[String], line: usize) -> &str {
     let named = lines[..line].iter().rev().find_map(|l| {
-        let name = l
-            .trim_start()
-            .split_once("fn ")
-            .filter(|(before, _)| !before.contains("//"))?
-            .1;
-        name.split(['(', '<'])
-            .next()
-            .filter(|n| n.chars().all(|c| c.is_alphanumeric() || c == '_'))
+        let name = l.trim_start().split_once("fn ").filter(|(before, _)| !before.contains("//"))?.1;
+        name.split(['(', '<']).next().filter(|n| n.chars().all(|c| c.is_alphanumeric() || c == '_'))
     });
     named.unwrap_or("?")
 }
@@ -205,20 +171,11 @@ fn names(sites: &BTreeSet<Site>) -> BTreeMap<Site, String> {
     let mut named = BTreeMap::new();
     for site in sites {
         let lines = text(site.file);
-        let name = format!(
-            "{} {} {:?} {}",
-            site.file,
-            function(&lines, site.line as usize),
-            site.kind,
-            site.order
-        );
+        let name =
+            format!("{} {} {:?} {}", site.file, function(&lines, site.line as usize), site.kind, site.order);
         let number = seen.entry(name.clone()).or_insert(0);
         *number += 1;
-        let name = if *number == 1 {
-            name
-        } else {
-            name.replacen(' ', &format!(" #{number} "), 1)
-        };
+        let name = if *number == 1 { name } else { name.replacen(' ', &format!(" #{number} "), 1) };
         named.insert(site.clone(), name);
     }
     named
@@ -233,23 +190,15 @@ fn unvisited(sites: &BTreeSet<Site>) -> BTreeSet<String> {
             let code = line.split("//").next().unwrap();
             let strong = ["Acquire", "Release", "AcqRel", "SeqCst"];
             if code.contains("compiler_fence")
-                || !strong
-                    .iter()
-                    .any(|o| code.contains(&format!("Ordering::{o}")))
+                || !strong.iter().any(|o| code.contains(&format!("Ordering::{o}")))
             {
                 continue;
             }
             // A call may begin some lines above its ordering.
-            let above = lines[..n]
-                .iter()
-                .rev()
-                .take_while(|l| !l.trim_end().ends_with([';', '{', '}']))
-                .count();
+            let above =
+                lines[..n].iter().rev().take_while(|l| !l.trim_end().ends_with([';', '{', '}'])).count();
             let here = n + 1 - above..=n + 1;
-            if !sites
-                .iter()
-                .any(|s| s.file == file && here.contains(&(s.line as usize)))
-            {
+            if !sites.iter().any(|s| s.file == file && here.contains(&(s.line as usize))) {
                 places.insert(format!("{file} {}", function(&lines, n + 1)));
             }
         }
@@ -259,15 +208,9 @@ fn unvisited(sites: &BTreeSet<Site>) -> BTreeSet<String> {
 
 /// What no model notices, and why that is so: `name to ordering | reason`.
 fn survivors() -> BTreeMap<String, String> {
-    let text =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/survivors.in")).unwrap();
-    let lines = text
-        .lines()
-        .filter(|l| !l.is_empty() && !l.starts_with('#'));
-    lines
-        .map(|l| l.split_once(" | ").unwrap())
-        .map(|(a, b)| (a.to_owned(), b.to_owned()))
-        .collect()
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/survivors.in")).unwrap();
+    let lines = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
+    lines.map(|l| l.split_once(" | ").unwrap()).map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
 }
 
 #[test]
@@ -284,10 +227,8 @@ fn every_weakened_ordering_is_caught() {
     }
     let sites: BTreeSet<Site> = all.keys().cloned().collect();
     let names = names(&sites);
-    let work: Vec<(&Site, Ordering)> = sites
-        .iter()
-        .flat_map(|s| weaker(s).iter().map(move |&to| (s, to)))
-        .collect();
+    let work: Vec<(&Site, Ordering)> =
+        sites.iter().flat_map(|s| weaker(s).iter().map(move |&to| (s, to))).collect();
     let results: Mutex<BTreeMap<String, Result<String, bool>>> = Mutex::new(BTreeMap::new());
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -297,9 +238,7 @@ fn every_weakened_ordering_is_caught() {
                     let mut result = Err(false);
                     // Most are noticed without any preemption, by what is read late.
                     let cheap = all[site].iter().map(|m| (*m, 0));
-                    let dear = all[site]
-                        .iter()
-                        .filter_map(|m| Some((*m, m.mutated.filter(|&p| p != 0)?)));
+                    let dear = all[site].iter().filter_map(|m| Some((*m, m.mutated.filter(|&p| p != 0)?)));
                     for (model, bound) in cheap.chain(dear) {
                         match ask(&word(site, to), model, bound) {
                             Said::Caught(what) => {
@@ -332,10 +271,8 @@ fn every_weakened_ordering_is_caught() {
                 survived += 1;
                 println!("| {name} | nobody: {why} |");
             }
-            (Err(late), None) => wrong.push(format!(
-                "{name}: nobody notices{}",
-                if late { ", in so few executions" } else { "" }
-            )),
+            (Err(late), None) => wrong
+                .push(format!("{name}: nobody notices{}", if late { ", in so few executions" } else { "" })),
         }
     }
     for place in unvisited(&sites) {
@@ -344,11 +281,7 @@ fn every_weakened_ordering_is_caught() {
             None => wrong.push(format!("{place}: no model comes there")),
         }
     }
-    wrong.extend(
-        known
-            .keys()
-            .map(|name| format!("{name}: is in survivors.in for nothing")),
-    );
+    wrong.extend(known.keys().map(|name| format!("{name}: is in survivors.in for nothing")));
     println!("{caught} caught, {survived} survive");
     if !wrong.is_empty() {
         println!("{}", wrong.join("\n"));

@@ -162,9 +162,7 @@ macro_rules! number {
             pub(crate) fn fetch_sub(&self, by: $value, order: Ordering) -> $value {
                 let order = tuned(Location::caller(), world::Kind::Update, order);
                 let atom = self.cell();
-                let old = atom
-                    .loom
-                    .fetch_add((by as u64).wrapping_neg(), plain(order, true, true));
+                let old = atom.loom.fetch_add((by as u64).wrapping_neg(), plain(order, true, true));
                 note_write(order);
                 world::trace(
                     Location::caller(),
@@ -205,12 +203,9 @@ number!(AtomicU64, u64);
 number!(AtomicI64, i64);
 number!(AtomicUsize, usize);
 atomic!(AtomicBool, bool, |v: bool| u64::from(v), |v: u64| v != 0);
-atomic!(
-    AtomicPtr<T>,
-    *mut T,
-    |v: *mut T| v.expose_provenance() as u64,
-    |v: u64| std::ptr::with_exposed_provenance_mut::<T>(v as usize)
-);
+atomic!(AtomicPtr<T>, *mut T, |v: *mut T| v.expose_provenance() as u64, |v: u64| {
+    std::ptr::with_exposed_provenance_mut::<T>(v as usize)
+});
 
 /// `UnsafeCell` whose looks and writes loom is told of.
 #[repr(transparent)]

@@ -39,11 +39,8 @@ mod backend {
 
 mod entry {
     unsafe extern "C" fn stub() {}
-    pub(crate) const TABLES: crate::chain::Tables = crate::chain::Tables {
-        first: [stub; 13],
-        observing: [Some(stub); 13],
-        full: [stub; 13],
-    };
+    pub(crate) const TABLES: crate::chain::Tables =
+        crate::chain::Tables { first: [stub; 13], observing: [Some(stub); 13], full: [stub; 13] };
 }
 
 mod sys {
@@ -108,10 +105,7 @@ mod sys {
             pub(crate) tid: u32,
         }
         pub(crate) fn current() -> Thread {
-            Thread {
-                pid: 1,
-                tid: crate::world::with(crate::world::World::number),
-            }
+            Thread { pid: 1, tid: crate::world::with(crate::world::World::number) }
         }
         pub(crate) fn is_dead(_: Thread) -> bool {
             false

@@ -147,11 +147,7 @@ fn in_force(n: usize) -> bool {
 
 /// Nothing is left behind: of the library's temporary memory, the chain in force and `others`.
 fn quiet(others: usize) {
-    assert_eq!(
-        world::with(|w| w.alive()),
-        1 + others,
-        "deferred work is stranded"
-    );
+    assert_eq!(world::with(|w| w.alive()), 1 + others, "deferred work is stranded");
 }
 
 fn released(n: usize) -> usize {
@@ -218,9 +214,7 @@ fn end_block(id: u16) {
         // SAFETY: a block of the list is held.
         let members = unsafe { ownership::members(id) };
         // SAFETY: members live as long as the list.
-        members
-            .iter()
-            .for_each(|&member| use_hook(unsafe { &*member }.user()));
+        members.iter().for_each(|&member| use_hook(unsafe { &*member }.user()));
         ownership::gone(id, guard::record().unwrap());
     });
 }
@@ -312,10 +306,7 @@ fn two_members_go() {
     let other = spawn(move || gone(registry::unregister(b, None)));
     gone(registry::unregister(a, None));
     other.join().unwrap();
-    assert!(
-        released(0) == 1 && released(1) == 1,
-        "deferred work is stranded"
-    );
+    assert!(released(0) == 1 && released(1) == 1, "deferred work is stranded");
 }
 
 /// A callback is left by longjmp while its thread has suspended hooks; then a writer is called.
@@ -427,16 +418,10 @@ fn replace_against_unregister() {
     let a = registry::register(observer(0), 0).unwrap();
     let other = spawn(move || {
         let result = registry::unregister(a, None);
-        assert!(
-            [0, libc::EBUSY, libc::EALREADY].contains(&result),
-            "{result}"
-        );
+        assert!([0, libc::EBUSY, libc::EALREADY].contains(&result), "{result}");
     });
     let result = registry::replace(a, observer(1), 0);
-    assert!(
-        [0, libc::EALREADY, libc::ESRCH].contains(&result),
-        "{result}"
-    );
+    assert!([0, libc::EALREADY, libc::ESRCH].contains(&result), "{result}");
     other.join().unwrap();
     assert_eq!(released(0), 1);
 }

@@ -90,19 +90,11 @@ pub(crate) fn begin() {
         unsafe { std::alloc::dealloc(*at as *mut u8, block.layout) };
     }
     for (at, first) in STATICS.with(|s| s.borrow().clone()) {
-        let atom = Atom {
-            loom: Rc::new(AtomicU64::new(0)),
-            first,
-        };
+        let atom = Atom { loom: Rc::new(AtomicU64::new(0)), first };
         with(|w| w.atoms.insert(at, atom));
     }
     with(|w| w.begun = true);
-    with(|w| {
-        w.futex = Some(Rc::new((
-            loom::sync::Mutex::new(()),
-            loom::sync::Condvar::new(),
-        )))
-    });
+    with(|w| w.futex = Some(Rc::new((loom::sync::Mutex::new(()), loom::sync::Condvar::new()))));
 }
 
 pub(crate) fn mutate(mutation: Option<Mutation>) {
@@ -121,36 +113,15 @@ impl Mutation {
     /// From `file:line:kind:order:weaker`.
     pub(crate) fn parse(text: &str) -> Mutation {
         let parts: Vec<&str> = text.split(':').collect();
-        let &[file, line, kind, order, to] = parts.as_slice() else {
-            panic!("{text}")
-        };
-        let kinds = [
-            Kind::Load,
-            Kind::Store,
-            Kind::Update,
-            Kind::Failure,
-            Kind::Fence,
-        ];
-        let kind = kinds
-            .into_iter()
-            .find(|k| format!("{k:?}") == kind)
-            .unwrap();
-        let orders = [
-            Ordering::Relaxed,
-            Ordering::Acquire,
-            Ordering::Release,
-            Ordering::AcqRel,
-            Ordering::SeqCst,
-        ];
+        let &[file, line, kind, order, to] = parts.as_slice() else { panic!("{text}") };
+        let kinds = [Kind::Load, Kind::Store, Kind::Update, Kind::Failure, Kind::Fence];
+        let kind = kinds.into_iter().find(|k| format!("{k:?}") == kind).unwrap();
+        let orders =
+            [Ordering::Relaxed, Ordering::Acquire, Ordering::Release, Ordering::AcqRel, Ordering::SeqCst];
         let find = |text| orders.into_iter().find(|&o| name(o) == text).unwrap();
         let file = file.to_owned().leak();
         Mutation {
-            site: Site {
-                file,
-                line: line.parse().unwrap(),
-                kind,
-                order: name(find(order)),
-            },
+            site: Site { file, line: line.parse().unwrap(), kind, order: name(find(order)) },
             to: find(to),
         }
     }
@@ -174,12 +145,7 @@ pub(crate) fn visit(at: &'static Location<'static>, kind: Kind, order: Ordering)
         return order;
     }
     let file = room(at);
-    let site = Site {
-        file,
-        line: at.line(),
-        kind,
-        order: name(order),
-    };
+    let site = Site { file, line: at.line(), kind, order: name(order) };
     let to = MUTATION.with(|m| m.borrow().as_ref().filter(|m| m.site == site).map(|m| m.to));
     VISITED.with(|v| {
         if !v.borrow().contains(&site) {
@@ -210,14 +176,8 @@ pub(crate) fn atom(at: usize, first: u64) -> Atom {
     {
         panic!("{AGAIN}");
     }
-    let spare = with(|w| {
-        w.block(at)
-            .map(|b| b.spare.pop().expect("a block with so many atomics"))
-    });
-    let atom = Atom {
-        loom: spare.unwrap_or_else(|| Rc::new(AtomicU64::new(0))),
-        first,
-    };
+    let spare = with(|w| w.block(at).map(|b| b.spare.pop().expect("a block with so many atomics")));
+    let atom = Atom { loom: spare.unwrap_or_else(|| Rc::new(AtomicU64::new(0))), first };
     with(|w| w.atoms.insert(at, atom.clone()));
     atom
 }
@@ -245,21 +205,8 @@ pub(crate) fn allocate(bytes: usize, align: usize) -> *mut u8 {
     // SAFETY: not zero-sized.
     let at = unsafe { std::alloc::alloc_zeroed(layout) };
     let cell = Rc::new(cell::UnsafeCell::new(()));
-    let spare = (0..if align == 4096 { 160 } else { 24 })
-        .map(|_| Rc::new(AtomicU64::new(0)))
-        .collect();
-    with(|w| {
-        w.blocks.insert(
-            at as usize,
-            Block {
-                len: layout.size(),
-                cell,
-                gone: false,
-                layout,
-                spare,
-            },
-        )
-    });
+    let spare = (0..if align == 4096 { 160 } else { 24 }).map(|_| Rc::new(AtomicU64::new(0))).collect();
+    with(|w| w.blocks.insert(at as usize, Block { len: layout.size(), cell, gone: false, layout, spare }));
     at
 }
 
@@ -279,11 +226,7 @@ pub(crate) fn give_back(at: *mut u8) {
 
 impl World {
     fn block(&mut self, at: usize) -> Option<&mut Block> {
-        self.blocks
-            .range_mut(..=at)
-            .next_back()
-            .filter(|(from, b)| at < **from + b.len)
-            .map(|(_, b)| b)
+        self.blocks.range_mut(..=at).next_back().filter(|(from, b)| at < **from + b.len).map(|(_, b)| b)
     }
     pub(crate) fn note_ordered_write(&mut self) {
         self.ordered.insert(loom::thread::current().id());
@@ -298,10 +241,7 @@ impl World {
         self.words.insert(loom::thread::current().id(), to as usize);
     }
     pub(crate) fn deeper(&mut self) -> usize {
-        let at = self
-            .stacks
-            .entry(loom::thread::current().id())
-            .or_insert(1 << 20);
+        let at = self.stacks.entry(loom::thread::current().id()).or_insert(1 << 20);
         *at -= 1;
         *at
     }
@@ -310,23 +250,14 @@ impl World {
             return number;
         }
         let next = self.numbers.len() as u32 + 1;
-        *self
-            .numbers
-            .entry(loom::thread::current().id())
-            .or_insert(next)
+        *self.numbers.entry(loom::thread::current().id()).or_insert(next)
     }
     pub(crate) fn alive_pages(&self) -> usize {
-        self.blocks
-            .values()
-            .filter(|b| b.layout.align() == 4096)
-            .count()
+        self.blocks.values().filter(|b| b.layout.align() == 4096).count()
     }
     /// Blocks that were not given back and are as long as `len` at least.
     pub(crate) fn alive(&self) -> usize {
-        self.blocks
-            .values()
-            .filter(|b| !b.gone && b.layout.align() == 16)
-            .count()
+        self.blocks.values().filter(|b| !b.gone && b.layout.align() == 16).count()
     }
 }
 
