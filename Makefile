@@ -1,6 +1,8 @@
 # make          build into target/dist: what `make install` installs
 # make demo     the main job, seen
 # make test     every test
+# make model    what the memory orderings promise, under loom; a part of make test
+# make stress   everything at once, for ten minutes
 # make install  PREFIX=/usr/local DESTDIR=
 
 PREFIX ?= /usr/local
@@ -12,8 +14,7 @@ DIST := target/dist
 ENTRIES := malloc free calloc realloc reallocarray memalign aligned_alloc posix_memalign \
            valloc pvalloc malloc_usable_size free_sized free_aligned_sized
 
-# make stress   everything at once, for ten minutes
-.PHONY: all dist demo test stress install clean
+.PHONY: all dist demo test model model-mutations stress install clean
 
 all: dist
 
@@ -24,11 +25,19 @@ dist:
 demo: dist
 	sh examples-c/demo.sh $(DIST)
 
-test: dist
+test: dist model
 	sh tests/tools/setup.sh
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) nextest run -p memhook-tests --no-fail-fast; \
 	else $(CARGO) test -p memhook-tests --no-fail-fast; fi
+
+# The library's own text in every interleaving that matters: see tests/model/README.md.
+model:
+	cd tests/model && CARGO_TARGET_DIR=../../target/model $(CARGO) test --release --locked
+
+model-mutations:
+	cd tests/model && CARGO_TARGET_DIR=../../target/model $(CARGO) test --release --locked -- \
+	  --ignored --nocapture every_weakened_ordering
 
 # Everything at once, for ten minutes.
 stress: dist

@@ -194,7 +194,10 @@ fn complete(elsewhere: &dyn Fn(&CStr) -> Option<usize>) {
         set(MEMHOOK_ENTRY_PVALLOC, pvalloc_by_memalign as *mut ());
     }
     if missing(MEMHOOK_ENTRY_USABLE_SIZE) {
-        set(MEMHOOK_ENTRY_USABLE_SIZE, unknown_size as *mut ());
+        // One that only forwards to the C library (libmemusage does) has none of its own. Whoever asks
+        // gets the answer that it would get without us.
+        let function = elsewhere(entry_name(MEMHOOK_ENTRY_USABLE_SIZE));
+        set(MEMHOOK_ENTRY_USABLE_SIZE, function.map_or(unknown_size as *mut (), |f| f as *mut ()));
     }
     // The C library's own reallocarray would come back to us through realloc.
     set(MEMHOOK_ENTRY_REALLOCARRAY, reallocarray_by_realloc as *mut ());

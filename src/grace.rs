@@ -302,21 +302,15 @@ pub(crate) fn wait(
     done: &mut dyn FnMut() -> bool,
 ) -> bool {
     const LOOK_AGAIN_NS: u64 = 20_000_000;
-    let await_it = |whether| {
-        if let Some(item) = work {
-            // ORDERING [none]: Relaxed. See `Deferred::is_for`.
-            item.awaited.store(whether, Ordering::Relaxed);
-        }
-    };
     let mut is_done = || {
         if let Some(item) = work {
-            while REMOVALS.work_off(1, item).0 {
+            while item.is_in_hand() && item.is_due() {
+                item.perform();
                 changed();
             }
         }
         done()
     };
-    await_it(true);
     let mut result = false;
     for _ in 0..64 {
         result = is_done();
@@ -349,7 +343,9 @@ pub(crate) fn wait(
     }
     // ORDERING [none]: Relaxed. Nothing is published by waiting less.
     WAITERS.fetch_sub(1, Ordering::Relaxed);
-    await_it(false);
+    if let Some(item) = work {
+        item.put_down();
+    }
     poll();
     result
 }
@@ -362,7 +358,7 @@ pub(crate) struct Deferred {
     run: AtomicPtr<()>,
     scope: AtomicU32,
     scope_value: AtomicU64,
-    /// Whether a thread waits for this work: then that thread does it, and no other.
+    /// Whether a thread waits for this work: then that thread has it in hand, and no queue.
     awaited: AtomicBool,
 }
 
@@ -404,12 +400,41 @@ impl Deferred {
         self.scope_value.store(value, Ordering::Relaxed);
     }
 
-    fn is_for(&self, awaited: *const Deferred) -> bool {
-        if awaited.is_null() {
-            // ORDERING [none]: Relaxed. Decides who does it; `defer` orders the work itself.
-            return !self.awaited.load(Ordering::Relaxed);
+    /// The calling thread will [`wait`] for this work, which is deferred next.
+    pub(crate) fn take_in_hand(&self) {
+        // ORDERING [none]: Relaxed. Looked at by this thread, and by whom `push` gives the work.
+        self.awaited.store(true, Ordering::Relaxed);
+    }
+
+    /// In a fork child, where who had the work in hand may be gone.
+    pub(crate) fn lose(&self) {
+        // ORDERING [none]: Relaxed. There is one thread.
+        self.awaited.store(false, Ordering::Relaxed);
+    }
+
+    /// Leaves work that was not awaited to its end to whoever comes.
+    pub(crate) fn put_down(&self) {
+        let left = self.is_in_hand();
+        // ORDERING [none]: Relaxed. As above.
+        self.awaited.store(false, Ordering::Relaxed);
+        if left {
+            REMOVALS.push(core::ptr::from_ref(self).cast_mut());
         }
-        core::ptr::eq(self, awaited)
+    }
+
+    fn is_in_hand(&self) -> bool {
+        // ORDERING [none]: Relaxed. Written by this thread.
+        self.awaited.load(Ordering::Relaxed) && !self.run.load(Ordering::Relaxed).is_null()
+    }
+
+    /// Does work that is in hand and due. It may be deferred again by that.
+    fn perform(&self) {
+        // ORDERING [none]: Relaxed. Written by this thread.
+        let run = self.run.swap(core::ptr::null_mut(), Ordering::Relaxed);
+        // SAFETY: `defer` stored a `Work`.
+        let run = unsafe { core::mem::transmute::<*mut (), Work>(run) };
+        // SAFETY: the grace period of its ticket is over, which is what it waited for.
+        unsafe { run(core::ptr::from_ref(self).cast_mut()) };
     }
 
     fn is_due(&self) -> bool {
@@ -429,8 +454,12 @@ impl Deferred {
 /// `item` lives until then and is in no queue; `run` may be called with it.
 pub(crate) unsafe fn defer(item: *mut Deferred, ticket: Ticket, scope: Scope, run: Work) {
     // SAFETY: alive by the caller's contract.
-    unsafe { &*item }.prepare(ticket, scope, run);
-    REMOVALS.push(item);
+    let work = unsafe { &*item };
+    work.prepare(ticket, scope, run);
+    // ORDERING [none]: Relaxed. See `take_in_hand`.
+    if !work.awaited.load(Ordering::Relaxed) {
+        REMOVALS.push(item);
+    }
 }
 
 /// As [`defer`], for memory that any older section may read: runs no code of the program.
@@ -468,9 +497,7 @@ impl Queue {
 
     /// Runs what is due, at most `most` of it, and puts the rest back before that. Returns whether
     /// anything ran, and whether something was put back.
-    ///
-    /// With `awaited`, only that is run, which the caller waits for; otherwise what nobody waits for.
-    fn work_off(&self, most: usize, awaited: *const Deferred) -> (bool, bool) {
+    fn work_off(&self, most: usize) -> (bool, bool) {
         // ORDERING [defer]: AcqRel. The items. Other end: `push`.
         let mut item = self.0.swap(core::ptr::null_mut(), Ordering::AcqRel);
         let mut due: *mut Deferred = core::ptr::null_mut();
@@ -480,7 +507,7 @@ impl Queue {
             let node = unsafe { &*item };
             // ORDERING [none]: Relaxed. Ordered by the swap above.
             let next = node.next.load(Ordering::Relaxed);
-            if count < most && node.is_for(awaited) && node.is_due() {
+            if count < most && node.is_due() {
                 // ORDERING [none]: Relaxed. Ours alone.
                 node.next.store(due, Ordering::Relaxed);
                 due = item;
@@ -565,12 +592,11 @@ pub(crate) fn poll() {
         let seen = CHANGES.load(Ordering::SeqCst);
         // One at a time: it may call a release, which may take its time, while other threads work
         // off the rest.
-        let (ran, put_back) = REMOVALS.work_off(1, core::ptr::null());
+        let (ran, put_back) = REMOVALS.work_off(1);
         let oldest = oldest();
         // ORDERING [none]: Relaxed. What was pushed since is younger than any open section.
         let look = oldest == u64::MAX || MEMORY_LOOKED.swap(oldest, Ordering::Relaxed) != oldest;
-        let (freed, kept) =
-            if look { MEMORY.work_off(usize::MAX, core::ptr::null()) } else { (false, false) };
+        let (freed, kept) = if look { MEMORY.work_off(usize::MAX) } else { (false, false) };
         if ran || freed {
             changed();
             after();
@@ -582,7 +608,7 @@ pub(crate) fn poll() {
         fence(Ordering::SeqCst);
         // ORDERING [wake]: SeqCst. After the items were put back. Other end: `changed`.
         let look_again = (put_back || kept) && CHANGES.load(Ordering::SeqCst) != seen && rounds < 16;
-        if !ran && !look_again {
+        if !ran && !freed && !look_again {
             break;
         }
     }

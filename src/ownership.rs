@@ -1,9 +1,11 @@
 //! Which interceptors produced a block, and how many blocks each set of them still owns.
 //!
-//! Two bytes for every 8 bytes of address space, in a two-level table of lazily touched pages,
-//! name the *owner list* that made the block which begins there; 0: the backend alone. Nothing
-//! is mapped before an interceptor that may change pointers has produced its first block; from
-//! then on the cost is the touched pages of marks: a quarter of the heap at most.
+//! Two bytes for every 8 bytes of address space, in a three-level table, name the *owner list* that
+//! made the block which begins there; 0: the backend alone. Nothing is mapped before an
+//! interceptor that may change pointers has produced its first block; from then on a leaf of 1 MiB
+//! of address space is mapped for every 4 MiB in which blocks are made, and the cost is its touched
+//! pages: a quarter of the heap at most. Small leaves, since address space may be limited
+//! (RLIMIT_AS), and a program may have all its mappings locked into memory (mlockall).
 //!
 //! # An owner list's life
 //!
@@ -21,13 +23,13 @@
 //! 2. A list with blocks is in `LISTS`; so is one that a chain in force names.
 //! 3. `remaining` starts at `BIAS`, which is taken out when the counts of all threads have been
 //!    added: before that it cannot reach 0.
-//! 4. Leaves of the table are never unmapped.
+//! 4. Branches and leaves of the table are never unmapped.
 //!
 //! # Edges
 //!
 //! | edge    | from                           | to                    | carries |
 //! | ------- | ------------------------------ | --------------------- | ------- |
-//! | `leaf`  | `leaf_for` Release             | `leaf` Acquire        | a zeroed leaf |
+//! | `leaf`  | `install` Release              | `mark_of` Acquire     | a zeroed leaf or branch |
 //! | `list`  | `find_or_create` Release       | `list` Acquire        | a list's members |
 //! | `drain` | `drain` Release                | `settle` Acquire      | where to count, with the grace period between |
 //! | `last`  | `settle`, `sum` AcqRel         | the same              | the last use of every block of the list |
@@ -46,12 +48,17 @@ use core::sync::atomic::{
 /// program that replaces hooks while their blocks live uses up.
 pub(crate) const MAX_LISTS: usize = 4095;
 
+/// The three parts of an address above its low 3 bits, which no two blocks differ in alone.
 const ADDRESS_BITS: u32 = 48;
-const LEAF_BITS: u32 = 28;
-const ROOT_LEN: usize = 1 << (ADDRESS_BITS - LEAF_BITS);
-const LEAF_BYTES: usize = (1 << (LEAF_BITS - 3)) * size_of::<AtomicU16>();
+const BRANCH_BITS: u32 = 35;
+const LEAF_BITS: u32 = 22;
+const ROOT_LEN: usize = 1 << (ADDRESS_BITS - BRANCH_BITS);
+const BRANCH_LEN: usize = 1 << (BRANCH_BITS - LEAF_BITS);
+const LEAF_LEN: usize = 1 << (LEAF_BITS - 3);
 
-static ROOT: AtomicPtr<AtomicPtr<AtomicU16>> = AtomicPtr::new(core::ptr::null_mut());
+type Branch = AtomicPtr<AtomicU16>;
+
+static ROOT: [AtomicPtr<Branch>; ROOT_LEN] = [const { AtomicPtr::new(core::ptr::null_mut()) }; ROOT_LEN];
 
 /// The number by which the table knows an address: without the tag that some processors allow
 /// in the top byte.
@@ -61,50 +68,49 @@ fn plain(block: *mut c_void) -> usize {
     if cfg!(target_arch = "aarch64") { address & (usize::MAX >> 8) } else { address }
 }
 
-/// The leaf that covers the block, and the mark's index in it.
+/// The mark of a block, where the table has a page for it.
 #[inline(always)]
-fn leaf(block: *mut c_void) -> Option<&'static AtomicU16> {
-    // ORDERING [leaf]: Acquire. Other end: `leaf_for`.
-    let root = ROOT.load(Ordering::Acquire);
+fn mark_of(block: *mut c_void) -> Option<&'static AtomicU16> {
     let address = plain(block);
-    if root.is_null() || address >> ADDRESS_BITS != 0 {
+    // An address that no block can have is outside the root.
+    // ORDERING [leaf]: Acquire. Other end: `install`.
+    let branch = ROOT.get(address >> BRANCH_BITS)?.load(Ordering::Acquire);
+    if branch.is_null() {
         return None;
     }
-    // SAFETY: the index is below ROOT_LEN (checked above), and the root is never unmapped.
-    let slot = unsafe { &*root.wrapping_add(address >> LEAF_BITS) };
-    // ORDERING [leaf]: Acquire. Other end: `leaf_for`.
+    // SAFETY: the index is within the branch by the mask, and branches are never unmapped (invariant 4).
+    let slot = unsafe { &*branch.wrapping_add((address >> LEAF_BITS) & (BRANCH_LEN - 1)) };
+    // ORDERING [leaf]: Acquire. Other end: `install`.
     let leaf = slot.load(Ordering::Acquire);
     if leaf.is_null() {
         return None;
     }
     // SAFETY: the index is within the leaf by the mask, and leaves are never unmapped (invariant 4).
-    Some(unsafe { &*leaf.wrapping_add((address & ((1 << LEAF_BITS) - 1)) >> 3) })
+    Some(unsafe { &*leaf.wrapping_add((address >> 3) & (LEAF_LEN - 1)) })
 }
 
-/// As [`leaf`], mapping what is missing; `None` where there is no memory or the address is none
+/// As [`mark_of`], mapping what is missing; `None` where there is no memory or the address is none
 /// that a block can have.
 #[cold]
-fn leaf_for(block: *mut c_void) -> Option<&'static AtomicU16> {
-    if plain(block) >> ADDRESS_BITS != 0 {
-        return None;
-    }
-    // ORDERING [leaf]: Acquire. Other end: `install`.
-    let mut root = ROOT.load(Ordering::Acquire);
-    if root.is_null() {
-        root = install(&ROOT, ROOT_LEN * size_of::<usize>())?;
-    }
-    // SAFETY: the index is below ROOT_LEN (checked above), and the root is never unmapped.
-    let slot = unsafe { &*root.wrapping_add(plain(block) >> LEAF_BITS) };
-    // ORDERING [leaf]: Acquire. Other end: `install`.
-    if slot.load(Ordering::Acquire).is_null() {
-        install(slot, LEAF_BYTES)?;
-    }
-    leaf(block)
+fn make_mark_of(block: *mut c_void) -> Option<&'static AtomicU16> {
+    let slot = ROOT.get(plain(block) >> BRANCH_BITS)?;
+    let branch = install(slot, BRANCH_LEN)?;
+    // SAFETY: as in `mark_of`.
+    let slot = unsafe { &*branch.wrapping_add((plain(block) >> LEAF_BITS) & (BRANCH_LEN - 1)) };
+    install(slot, LEAF_LEN)?;
+    mark_of(block)
 }
 
-fn install<T>(slot: &AtomicPtr<T>, bytes: usize) -> Option<*mut T> {
+/// What the slot leads to, `len` elements; zeroed ones are mapped where there are none yet.
+fn install<T>(slot: &AtomicPtr<T>, len: usize) -> Option<*mut T> {
+    // ORDERING [leaf]: Acquire. Other end: below.
+    let known = slot.load(Ordering::Acquire);
+    if !known.is_null() {
+        return Some(known);
+    }
+    let bytes = len * size_of::<T>();
     let fresh = pages::reserve(bytes)?;
-    // ORDERING [leaf]: Release and Acquire. Zeroes before the pointer. Other end: `leaf`.
+    // ORDERING [leaf]: Release and Acquire. Zeroes before the pointer. Other end: `mark_of`.
     match slot.compare_exchange(core::ptr::null_mut(), fresh.cast(), Ordering::Release, Ordering::Acquire) {
         Ok(_) => Some(fresh.cast()),
         Err(winner) => {
@@ -117,52 +123,67 @@ fn install<T>(slot: &AtomicPtr<T>, bytes: usize) -> Option<*mut T> {
 
 /// Marks for which there was no memory in the table: address and list in one number. A realloc
 /// that is done cannot be undone, so its block must find a place.
-static OVERFLOW: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
-static OVERFLOWN: AtomicBool = AtomicBool::new(false);
+static OVERFLOW: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
+/// How many of these places are taken.
+static OVERFLOWN: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether so many places are taken that no realloc of an owned block may begin: the rest is for
+/// those that are under way in other threads.
+#[inline(always)]
+pub(crate) fn is_crowded() -> bool {
+    // ORDERING [none]: Relaxed. A count.
+    OVERFLOWN.load(Ordering::Relaxed) >= OVERFLOW.len() / 2
+}
 
 /// The owner list of a block; 0 where the backend alone made it.
 #[inline(always)]
 pub(crate) fn owner(block: *mut c_void) -> u16 {
-    match leaf(block) {
-        // ORDERING [none]: Relaxed. Invariant 1.
-        Some(mark) => match mark.load(Ordering::Relaxed) {
-            // The leaf may have come after the block.
-            0 => owner_in_overflow(block),
-            owner => owner,
-        },
-        None => owner_in_overflow(block),
+    // ORDERING [none]: Relaxed. Invariant 1.
+    match mark_of(block).map_or(0, |mark| mark.load(Ordering::Relaxed)) {
+        // The leaf may have come after the block.
+        0 => owner_in_overflow(block),
+        owner => owner,
     }
+}
+
+/// Whether this place of `OVERFLOW` is the block's.
+fn is_for(entry: u64, block: *mut c_void) -> bool {
+    entry != 0 && entry >> 16 == plain(block) as u64
 }
 
 #[inline(always)]
 fn owner_in_overflow(block: *mut c_void) -> u16 {
     // ORDERING [none]: Relaxed. Invariant 1.
-    if !OVERFLOWN.load(Ordering::Relaxed) {
+    if OVERFLOWN.load(Ordering::Relaxed) == 0 {
         return 0;
     }
-    let found = OVERFLOW.iter().find_map(|slot| {
-        // ORDERING [none]: Relaxed. Invariant 1.
-        let entry = slot.load(Ordering::Relaxed);
-        (entry >> 16 == plain(block) as u64 && entry != 0).then_some(entry as u16)
-    });
-    found.unwrap_or(0)
+    // ORDERING [none]: Relaxed. Invariant 1.
+    let mut entries = OVERFLOW.iter().map(|place| place.load(Ordering::Relaxed));
+    entries.find(|&entry| is_for(entry, block)).map_or(0, |entry| entry as u16)
 }
 
 /// Takes the mark off a block that is about to be given back.
 #[inline(always)]
 pub(crate) fn clear(block: *mut c_void) {
-    if let Some(mark) = leaf(block) {
+    if let Some(mark) = mark_of(block) {
         // ORDERING [none]: Relaxed. Invariant 1.
         mark.store(0, Ordering::Relaxed);
     }
     // ORDERING [none]: Relaxed. Invariant 1.
-    if OVERFLOWN.load(Ordering::Relaxed) {
-        for slot in &OVERFLOW {
+    if OVERFLOWN.load(Ordering::Relaxed) != 0 {
+        clear_in_overflow(block);
+    }
+}
+
+#[cold]
+fn clear_in_overflow(block: *mut c_void) {
+    for place in &OVERFLOW {
+        // ORDERING [none]: Relaxed. Invariant 1.
+        if is_for(place.load(Ordering::Relaxed), block) {
             // ORDERING [none]: Relaxed. Invariant 1.
-            if slot.load(Ordering::Relaxed) >> 16 == plain(block) as u64 {
-                // ORDERING [none]: Relaxed. Invariant 1.
-                slot.store(0, Ordering::Relaxed);
-            }
+            place.store(0, Ordering::Relaxed);
+            // ORDERING [none]: Relaxed. A count.
+            OVERFLOWN.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -170,27 +191,26 @@ pub(crate) fn clear(block: *mut c_void) {
 /// Marks a block as made by the list `id`; false where there is no memory for the mark.
 #[inline(always)]
 pub(crate) fn mark(block: *mut c_void, id: u16) -> bool {
-    match leaf(block).or_else(|| leaf_for(block)) {
-        Some(mark) => {
-            // ORDERING [none]: Relaxed. Invariant 1.
-            mark.store(id, Ordering::Relaxed);
-            true
-        }
-        None => false,
+    let mark = mark_of(block).or_else(|| make_mark_of(block));
+    if let Some(mark) = mark {
+        // ORDERING [none]: Relaxed. Invariant 1.
+        mark.store(id, Ordering::Relaxed);
     }
+    mark.is_some()
 }
 
-/// As [`mark`], for a block that cannot be refused any more: falls back to a table of 64.
+/// As [`mark`], for a block that cannot be refused any more: falls back to a fixed table, of which
+/// [`is_crowded`] keeps a half free.
 pub(crate) fn mark_surely(block: *mut c_void, id: u16) {
     if mark(block, id) {
         return;
     }
     // ORDERING [none]: Relaxed. Invariant 1.
-    OVERFLOWN.store(true, Ordering::Relaxed);
+    OVERFLOWN.fetch_add(1, Ordering::Relaxed);
     let entry = ((plain(block) as u64) << 16) | u64::from(id);
-    for slot in &OVERFLOW {
+    for place in &OVERFLOW {
         // ORDERING [none]: Relaxed and Relaxed. Invariant 1.
-        if slot.compare_exchange(0, entry, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        if place.compare_exchange(0, entry, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             return;
         }
     }
@@ -442,6 +462,17 @@ pub(crate) fn live_blocks(hook: *const Hook) -> usize {
             .sum::<i64>();
     }
     usize::try_from(live).unwrap_or(0)
+}
+
+/// Whether blocks keep `hook`, whose removal has come that far; otherwise its release is being
+/// called, or about to be. Called in a section.
+pub(crate) fn owns(hook: *const Hook) -> bool {
+    lists_of(hook).any(|list| {
+        // Above the half, `sum` is at work on it. One that is empty is ending.
+        // ORDERING [none]: Relaxed. Whoever changes it wakes who waits.
+        let remaining = list.remaining.load(Ordering::Relaxed);
+        remaining > 0 && remaining < BIAS / 2
+    })
 }
 
 /// Raised when a list ended: the chain in force may go back to a cheaper mode.

@@ -216,6 +216,7 @@ pub(crate) fn forked() {
         if !hook.is_dead() || settled(hook) >= OWNING {
             return;
         }
+        hook.deferred.lose();
         let item = core::ptr::from_ref(hook).cast::<Deferred>();
         if settled(hook) == LEAVING && !grace::is_queued(item) && !hook.end_lost_release() {
             // Its stages may be gone through again.
@@ -223,6 +224,8 @@ pub(crate) fn forked() {
             unsafe { grace::defer(item.cast_mut(), grace::advance(), Scope::Settling, no_longer_called) };
         } else if settled(hook) == LINKED {
             let _ = take_out(hook);
+            // Nobody waits for it.
+            hook.deferred.put_down();
         }
     });
     for object in OBJECTS.iter() {
@@ -303,18 +306,41 @@ fn end_service(hook: &'static Hook) {
         ownership::expect_no_more();
     }
     if !hook.unhold() {
-        // ORDERING [phase]: Relaxed and Relaxed. Says only that blocks are left; a release that
-        // comes between wins.
-        let _ = hook.phase.compare_exchange(LEAVING, OWNING, Ordering::Relaxed, Ordering::Relaxed);
+        // ORDERING [phase]: Release and Relaxed. Says only that blocks are left; a release that
+        // comes between wins, one that comes later is later. Other end: `Hook::forget`.
+        let _ = hook.phase.compare_exchange(LEAVING, OWNING, Ordering::Release, Ordering::Relaxed);
     }
     hook.unpin();
     grace::changed();
 }
 
+/// [`retire`], to be followed by [`await_removal`].
+fn retire_and_wait(hook: &'static Hook, ticket: Ticket) {
+    if !guard::record().is_none_or(Record::is_inside) {
+        hook.deferred.take_in_hand();
+    }
+    retire(hook, ticket);
+}
+
+/// Whether a removal has come to its end, or as far as blocks that live on let it come.
+fn is_settled(hook: &Hook) -> bool {
+    match settled(hook) {
+        // The last of its lists may just be ending in another thread, as part of the removal of
+        // another member.
+        OWNING => guard::record().is_none_or(|record| {
+            let section = grace::enter_here(record);
+            let owns = ownership::owns(hook);
+            drop(section);
+            owns
+        }),
+        phase => phase == RELEASED,
+    }
+}
+
 /// Waits for the removal of a pinned hook, and unpins it. 0, `EINPROGRESS` or `ETIMEDOUT`.
 fn await_removal(hook: &'static Hook, deadline_ns: Option<u64>) -> i32 {
     let inside = guard::record().is_none_or(Record::is_inside);
-    let done = inside || grace::wait(deadline_ns, Some(&hook.deferred), &mut || settled(hook) >= OWNING);
+    let done = inside || grace::wait(deadline_ns, Some(&hook.deferred), &mut || is_settled(hook));
     let result = match settled(hook) {
         RELEASED => 0,
         _ if !done => libc::ETIMEDOUT,
@@ -386,7 +412,7 @@ fn take_out(hook: &'static Hook) -> Result<(), i32> {
         Ok(())
     });
     let ticket = ticket.inspect_err(|_| hook.pass_by(false))?;
-    retire(hook, ticket);
+    retire_and_wait(hook, ticket);
     Ok(())
 }
 
@@ -478,7 +504,7 @@ pub(crate) fn replace(id: memhook_id, table: Table, thread: u64) -> i32 {
             old.exchange_ids(new);
             old.end_replacing(true);
             new.unpin();
-            retire(old, ticket);
+            retire_and_wait(old, ticket);
             await_removal(old, None)
         }
         Err(error) => {
@@ -677,7 +703,7 @@ fn unlink_all(hooks: &[*const Hook]) -> i32 {
         let hook: &'static Hook = unsafe { &*hook };
         if unlink(hook) {
             // A ticket from before could be older than a section that still found the hook.
-            retire(hook, grace::advance());
+            retire_and_wait(hook, grace::advance());
             result = result.max(await_removal(hook, None));
         } else {
             hook.unpin();

@@ -182,6 +182,12 @@ fn address_space_runs_out() {
 }
 
 #[test]
+fn owned_reallocs_while_address_space_is_short() {
+    let said = "moved or refused, none lost\n";
+    expect_run(&mut Command::new(program("e_realloc_limit", "realloc-limit")), 0, said);
+}
+
+#[test]
 fn removals_with_membarrier() {
     expect_run(&mut Command::new(program("e_removals", "removals")), 0, "6000 removals\n");
 }

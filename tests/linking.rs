@@ -190,6 +190,41 @@ fn stands_before_mimalloc() {
     stands_before("libmimalloc.so.2");
 }
 
+/// glibc's checking allocator, whose definitions all have an old version: it goes on checking.
+#[test]
+fn stands_before_libc_malloc_debug() {
+    let Some(debug) = installed("libc_malloc_debug.so.0") else {
+        println!("skipped: libc_malloc_debug is not installed");
+        return;
+    };
+    let program =
+        compile(&source("link_faulty.c"), &folder("malloc-debug").join("program"), Link::None).run();
+    for objects in [vec![debug.as_path()], vec![library().leak(), debug.as_path()]] {
+        let list: Vec<&OsStr> = objects.iter().map(|path| path.as_os_str()).collect();
+        let mut command = Command::new(&program);
+        command.arg("write").env("LD_PRELOAD", list.join(OsStr::new(":"))).env("MALLOC_CHECK_", "3");
+        let outcome = run(&mut command);
+        assert_eq!(
+            (outcome.status, outcome.stdout.as_str()),
+            (-libc::SIGABRT, "size known: yes\n"),
+            "{list:?}"
+        );
+    }
+}
+
+/// One that forwards to the C library and has no malloc_usable_size of its own.
+#[test]
+fn stands_before_libmemusage() {
+    let Some(memusage) = installed("libmemusage.so") else {
+        println!("skipped: libmemusage is not installed");
+        return;
+    };
+    let program = compile(&source("link_faulty.c"), &folder("memusage").join("program"), Link::None).run();
+    let outcome = preloaded(&program, &[&library(), &memusage]);
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (0, "size known: yes\nnot noticed\n"));
+    assert!(outcome.stderr.contains("Memory usage summary"), "{}", outcome.stderr);
+}
+
 /// Runs a tool; its standard output.
 fn output_of(command: &mut Command) -> String {
     let outcome = run(command);

@@ -85,6 +85,8 @@ unsafe impl Linked for Hook {
 }
 
 static HOOKS: Roster<Hook> = Roster::new();
+/// How many hooks were replaced.
+static EXCHANGES: AtomicU64 = AtomicU64::new(0);
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
 
 impl Hook {
@@ -173,14 +175,23 @@ impl Hook {
 
     /// Finds a hook by its id and keeps it from being used again until `unpin`.
     pub(crate) fn pin(id: memhook_id) -> Option<&'static Hook> {
-        // While a hook is being replaced, its id may name both: the living one is meant.
-        let living = HOOKS.iter().find(|hook| !hook.is_dead() && hook.try_pin(id));
-        living.or_else(|| HOOKS.iter().find(|hook| hook.try_pin(id)))
+        loop {
+            // ORDERING [hook]: Acquire. Other end: `exchange_ids`.
+            let before = EXCHANGES.load(Ordering::Acquire);
+            // While a hook is being replaced, its id may name both: the living one is meant.
+            let living = HOOKS.iter().find(|hook| !hook.is_dead() && hook.try_pin(id));
+            let found = living.or_else(|| HOOKS.iter().find(|hook| hook.try_pin(id)));
+            // ORDERING [none]: Relaxed. `try_pin` has read an id that was stored after the change.
+            if found.is_some() || EXCHANGES.load(Ordering::Relaxed) == before {
+                return found;
+            }
+            // The id went over to a hook that we had passed already.
+        }
     }
 
     fn try_pin(&self, id: memhook_id) -> bool {
-        // ORDERING [none]: Relaxed. Looked at again with the pin.
-        if id == 0 || self.id.load(Ordering::Relaxed) != id {
+        // ORDERING [hook]: Acquire. Where the id has gone. Other end: `exchange_ids`.
+        if id == 0 || self.id.load(Ordering::Acquire) != id {
             return false;
         }
         // ORDERING [unpin]: Acquire. Before we read the hook.
@@ -305,8 +316,9 @@ impl Hook {
     }
 
     fn forget(&self) {
-        // ORDERING [phase]: Release. The release callback's effects. Other end: `registry::remove`.
-        self.phase.store(RELEASED, Ordering::Release);
+        // ORDERING [phase]: AcqRel. The release callback's effects. After OWNING, whoever said that.
+        // Other ends: `registry::settled`, `registry::end_service`.
+        self.phase.swap(RELEASED, Ordering::AcqRel);
         // ORDERING [hook]: Release. All looks at the hook before its next life. Other end: `create`.
         self.id.store(0, Ordering::Release);
     }
@@ -406,6 +418,8 @@ impl Hook {
         let (mine, fresh) = (self.id(), other.id());
         // ORDERING [hook]: Release. Other end: `try_pin`. First, so that the id names a hook always.
         other.id.store(mine, Ordering::Release);
+        // ORDERING [hook]: Release. After the new name, before the end of the old. Other end: `pin`.
+        EXCHANGES.fetch_add(1, Ordering::Release);
         // ORDERING [hook]: Release. Other end: `try_pin`.
         self.id.store(fresh, Ordering::Release);
     }

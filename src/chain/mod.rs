@@ -30,7 +30,7 @@
 //! | `hook`    | `Hook::create` Release  | `pin` Acquire         | the hook's table |
 //! | `unpin`   | `unpin` Release         | `Hook::create` Acquire | the last look at a hook that is gone |
 //! | `dead`    | `kill` AcqRel           | `is_dead` Acquire     | the decision, before the publication that carries it out |
-//! | `phase`   | `forget` Release        | `registry::settled` Acquire | what the release callback did |
+//! | `phase`   | `forget` AcqRel         | `registry::settled` Acquire | what the release callback did |
 //! | `head`    | `Head::give_back` Release | `Head::take` Acquire | the end of a head's last use |
 //! | `hold`    | `unhold` AcqRel         | the same              | the last use of a hook before its release |
 

@@ -315,6 +315,9 @@ fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
     note(record, ask.entry);
     let errno = record.errno();
     let entered = grace::enter(record, frame);
+    // A realloc that is done cannot be undone: where its new place may not be noted, it does not begin.
+    let hopeless = owner != 0 && ownership::is_crowded() && how != How::Realloc { bytes: 0 };
+    let how = if hopeless { How::Refuse(libc::ENOMEM) } else { how };
     let How::Realloc { bytes } = how else {
         if let Some(section) = entered {
             refuse_resize(ask, record, section);

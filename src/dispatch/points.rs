@@ -127,9 +127,13 @@ pub(crate) unsafe extern "C" fn posix_memalign(
         unsafe { out.write(block) };
         return 0;
     }
-    // SAFETY: errno of this thread; posix_memalign leaves it alone.
+    if valid {
+        // As glibc's, which leaves the ENOMEM of its allocation in errno.
+        return libc::ENOMEM;
+    }
+    // SAFETY: errno of this thread; a refused call leaves it alone.
     unsafe { errno.write(before) };
-    if valid { libc::ENOMEM } else { libc::EINVAL }
+    libc::EINVAL
 }
 
 pub(crate) unsafe extern "C" fn valloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {

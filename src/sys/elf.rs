@@ -171,7 +171,9 @@ impl Object {
         if !self.is_dynamic() {
             return None;
         }
-        let symbol = if self.gnu_hash.is_null() { self.by_sysv_hash(name) } else { self.by_gnu_hash(name) }?;
+        // An object may define a function in an old version only (glibc's libc_malloc_debug.so): references
+        // that name this version lead there.
+        let symbol = self.find(name, false).or_else(|| self.find(name, true))?;
         let address = self.base.wrapping_add(symbol.st_value as usize);
         match symbol.st_info & 15 {
             STT_FUNC => Some(address),
@@ -180,7 +182,11 @@ impl Object {
         }
     }
 
-    fn symbol(&self, index: u32, name: &CStr) -> Option<&libc::Elf64_Sym> {
+    fn find(&self, name: &CStr, old: bool) -> Option<&libc::Elf64_Sym> {
+        if self.gnu_hash.is_null() { self.by_sysv_hash(name, old) } else { self.by_gnu_hash(name, old) }
+    }
+
+    fn symbol(&self, index: u32, name: &CStr, old: bool) -> Option<&libc::Elf64_Sym> {
         // SAFETY: `index` comes from the object's own hash table.
         let symbol = unsafe { &*self.symbols.wrapping_add(index as usize) };
         // SAFETY: st_name is an offset into the object's string table.
@@ -192,10 +198,10 @@ impl Object {
         // SAFETY: DT_VERSYM has one entry for each symbol.
         let hidden =
             !self.versions.is_null() && unsafe { *self.versions.wrapping_add(index as usize) } & 0x8000 != 0;
-        (!hidden).then_some(symbol)
+        (old || !hidden).then_some(symbol)
     }
 
-    fn by_gnu_hash(&self, name: &CStr) -> Option<&libc::Elf64_Sym> {
+    fn by_gnu_hash(&self, name: &CStr, old: bool) -> Option<&libc::Elf64_Sym> {
         let hash = name.to_bytes().iter().fold(5381u32, |h, &c| h.wrapping_mul(33).wrapping_add(c.into()));
         // SAFETY: the table starts with four words.
         let [buckets, first, bloom_words, _] = unsafe { *self.gnu_hash.cast::<[u32; 4]>() };
@@ -211,7 +217,7 @@ impl Object {
             // SAFETY: chains run through the table up to an entry with bit 0 set.
             let entry = unsafe { *chain };
             if (entry ^ hash) >> 1 == 0
-                && let Some(symbol) = self.symbol(index, name)
+                && let Some(symbol) = self.symbol(index, name, old)
             {
                 return Some(symbol);
             }
@@ -222,7 +228,7 @@ impl Object {
         }
     }
 
-    fn by_sysv_hash(&self, name: &CStr) -> Option<&libc::Elf64_Sym> {
+    fn by_sysv_hash(&self, name: &CStr, old: bool) -> Option<&libc::Elf64_Sym> {
         if self.sysv_hash.is_null() {
             return None;
         }
@@ -237,7 +243,7 @@ impl Object {
         // SAFETY: `slot` is below the number of buckets.
         let mut index = unsafe { *self.sysv_hash.wrapping_add(2 + slot as usize) };
         while index != 0 {
-            if let Some(symbol) = self.symbol(index, name) {
+            if let Some(symbol) = self.symbol(index, name, old) {
                 return Some(symbol);
             }
             // SAFETY: the chain table has one entry for each symbol.

@@ -24,6 +24,16 @@
         }                                                                               \
     } while (0)
 
+/* What RLIMIT_AS counts, in bytes. */
+static inline size_t e_address_space(void)
+{
+    char text[256];
+    FILE *file = fopen("/proc/self/statm", "r");
+    CHECK(file && fgets(text, sizeof text, file));
+    fclose(file);
+    return (size_t)strtol(text, NULL, 10) * 4096;
+}
+
 /* The `user` of the hooks below. Poisoned by who has unregistered the hook. */
 #define E_ALIVE 0x600dca11
 struct e_user {

@@ -7,15 +7,6 @@
 #define MANY 3000
 static void *blocks[BLOCKS];
 
-static size_t address_space(void)
-{
-    char text[256];
-    FILE *file = fopen("/proc/self/statm", "r");
-    CHECK(file && fgets(text, sizeof text, file));
-    fclose(file);
-    return (size_t)strtol(text, NULL, 10) * 4096;
-}
-
 static void *thread(void *argument)
 {
     (void)argument;
@@ -34,7 +25,7 @@ static void child(size_t room, int owning)
     int early = room % 3 == 0;
     if (early)
         CHECK((owning ? e_intercept : e_observe)(&user, &id) == 0);
-    struct rlimit limit = {address_space() + room, RLIM_INFINITY};
+    struct rlimit limit = {e_address_space() + room, RLIM_INFINITY};
     CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
     int have = early;
     if (!have) {

@@ -90,6 +90,10 @@ static void all(void)
     KEEPS(p = malloc(10000000)); /* its own mapping */
     KEEPS(free(p));
     KEEPS(free(NULL));
+    KEEPS(SAME(posix_memalign(&p, 3, 10), EINVAL));
+    errno = 42;
+    SAME(posix_memalign(&p, 64, SIZE_MAX / 2), ENOMEM);
+    SAME(errno, ENOMEM); /* as in glibc: that of its allocation */
     KEEPS(p = malloc(10));
     KEEPS(p = realloc(p, 0));
     free(p);
