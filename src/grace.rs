@@ -152,9 +152,19 @@ impl Drop for Section {
         self.record.frame.store(NO_FRAME, Ordering::Relaxed);
         barrier::light();
         // ORDERING [epoch]: Relaxed. Only whether it changed. `light` keeps it after the store.
-        if EPOCH.0.load(Ordering::Relaxed) != word & !guard::SUSPENDED {
-            left();
+        let epoch = EPOCH.0.load(Ordering::Relaxed);
+        if epoch != word {
+            left_with(word, epoch);
         }
+    }
+}
+
+/// A section ended in which hooks were suspended, or during which the epoch changed.
+#[cold]
+#[inline(never)]
+fn left_with(word: u64, epoch: u64) {
+    if epoch != word & !guard::SUSPENDED {
+        left();
     }
 }
 

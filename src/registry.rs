@@ -116,7 +116,7 @@ fn mode_for(hooks: &[*const Hook], idle: bool) -> Mode {
     let probing = PROBES.load(Ordering::Relaxed) != 0;
     // SAFETY: in force or pinned, and the caller is in a section.
     let mut alive = hooks.iter().map(|&hook| unsafe { &*hook });
-    if probing || ownership::any() || alive.any(|h| h.interceptor().is_some()) {
+    if probing || ownership::any() || alive.any(|h| h.interceptor().is_some() || h.thread() != 0) {
         Mode::Full
     } else if !hooks.is_empty() || !idle {
         Mode::Observing

@@ -50,9 +50,9 @@ use core::sync::atomic::AtomicPtr;
 use head::Head;
 
 /// `memhook_after_alloc_fn` and `memhook_realloc_commit_fn` that are not NULL.
-type AfterAlloc = unsafe extern "C" fn(*const memhook_call, *mut c_void, *mut c_void);
+pub(crate) type AfterAlloc = unsafe extern "C" fn(*const memhook_call, *mut c_void, *mut c_void);
 /// A `memhook_before_fn` that is not NULL.
-type Before = unsafe extern "C" fn(*const memhook_call, *mut c_void);
+pub(crate) type Before = unsafe extern "C" fn(*const memhook_call, *mut c_void);
 
 /// One callback of an observer.
 #[derive(Clone, Copy)]
@@ -65,7 +65,7 @@ pub(crate) struct Told<F> {
 /// An immutable array in a chain's own memory.
 pub(crate) struct Array<T> {
     at: *const T,
-    len: usize,
+    end: *const T,
 }
 
 impl<T> Clone for Array<T> {
@@ -77,13 +77,23 @@ impl<T> Clone for Array<T> {
 impl<T> Copy for Array<T> {}
 
 impl<T> Array<T> {
-    const EMPTY: Array<T> = Array { at: core::ptr::NonNull::<T>::dangling().as_ptr().cast_const(), len: 0 };
+    const EMPTY: Array<T> = {
+        let at = core::ptr::NonNull::<T>::dangling().as_ptr().cast_const();
+        Array { at, end: at }
+    };
+
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        core::ptr::eq(self.at, self.end)
+    }
 
     /// The elements, for as long as the chain may be used.
     #[inline(always)]
     pub(crate) fn get(&self) -> &[T] {
+        // SAFETY: both lead into the same array, or are equal.
+        let len = unsafe { self.end.offset_from(self.at) } as usize;
         // SAFETY: written by `build` and alive as long as the chain (invariants 2 and 3).
-        unsafe { core::slice::from_raw_parts(self.at, self.len) }
+        unsafe { core::slice::from_raw_parts(self.at, len) }
     }
 }
 
@@ -157,7 +167,13 @@ impl Chain {
     /// What the thread of `record` sees.
     #[inline(always)]
     pub(crate) fn view(&self, record: &Record) -> &View {
-        if self.views.len == 0 { &self.main } else { self.own_view(record) }
+        if self.views.is_empty() { &self.main } else { self.own_view(record) }
+    }
+
+    /// What every thread sees, in the modes in which no hook is limited to one.
+    #[inline(always)]
+    pub(crate) fn main_view(&self) -> &View {
+        &self.main
     }
 
     #[cold]
@@ -205,7 +221,7 @@ impl Chain {
                 head: AtomicPtr::new(core::ptr::null_mut()),
                 main,
                 hooks: hooks_kept,
-                views: Array { at: first, len },
+                views: Array { at: first, end: first.wrapping_add(len) },
             })
         })();
         match built {
@@ -233,14 +249,14 @@ impl Store {
     /// Stores the items. There is room: `build` counted every hook in for every array.
     fn array<T>(&mut self, items: impl Iterator<Item = T>) -> Array<T> {
         let at = self.at.cast::<T>();
-        let mut len = 0;
+        let mut end = at;
         for item in items {
             // SAFETY: within the memory that `build` has counted.
-            unsafe { at.wrapping_add(len).write(item) };
-            len += 1;
+            unsafe { end.write(item) };
+            end = end.wrapping_add(1);
         }
-        self.at = at.wrapping_add(len).cast();
-        Array { at, len }
+        self.at = end.cast();
+        Array { at, end }
     }
 }
 
@@ -275,7 +291,7 @@ fn view(hooks: &[*const Hook], thread: u64, store: &mut Store) -> Result<View, i
                 .map(core::ptr::from_ref),
         );
         store.at = keep;
-        if members.len != 0 {
+        if !members.is_empty() {
             *owner = ownership::find_or_create(members.get())?;
         }
     }

@@ -10,6 +10,7 @@
 mod next;
 mod observe;
 mod points;
+mod tell;
 mod zero;
 
 pub(crate) use next::{
@@ -23,7 +24,7 @@ pub(crate) use points::{
 
 use crate::abi::*;
 use crate::backend;
-use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Told, View};
+use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, View};
 use crate::grace;
 use crate::grace::Section;
 use crate::guard;
@@ -77,6 +78,30 @@ struct Ask {
 }
 
 impl Ask {
+    /// A call that takes a size and nothing else, or none.
+    #[inline(always)]
+    fn bytes(entry: u32, requested: usize, caller: usize) -> Ask {
+        Ask { entry, requested, alignment: 0, count: 1, each: requested, block: NONE, caller }
+    }
+
+    /// A call that takes a number of elements and the size of each.
+    #[inline(always)]
+    fn array(entry: u32, requested: usize, [count, each]: [usize; 2], caller: usize) -> Ask {
+        Ask { count, each, ..Ask::bytes(entry, requested, caller) }
+    }
+
+    /// The same call about a block.
+    #[inline(always)]
+    fn of(self, block: *mut c_void) -> Ask {
+        Ask { block, ..self }
+    }
+
+    /// The same call with an alignment.
+    #[inline(always)]
+    fn aligned(self, alignment: usize) -> Ask {
+        Ask { alignment, ..self }
+    }
+
     #[inline(always)]
     fn call(self, record: &Record) -> memhook_call {
         // ORDERING [none]: Relaxed. A description; it orders nothing.
@@ -94,6 +119,14 @@ impl Ask {
             caller: self.caller as *const c_void,
         }
     }
+}
+
+/// No block, for this reason.
+#[cold]
+fn refuse(error: c_int) -> *mut c_void {
+    // SAFETY: errno of this thread.
+    unsafe { crate::sys::thread::errno_location().write(error) };
+    NONE
 }
 
 /// How the backend is asked for a block.
@@ -133,11 +166,7 @@ impl How {
             }
             // SAFETY: as above.
             How::Memalign { alignment, bytes } => unsafe { backend::memalign(alignment, bytes) },
-            How::Refuse(error) => {
-                // SAFETY: errno of this thread.
-                unsafe { crate::sys::thread::errno_location().write(error) };
-                core::ptr::null_mut()
-            }
+            How::Refuse(error) => refuse(error),
         }
     }
 }
@@ -146,7 +175,7 @@ impl How {
 fn allocate(ask: Ask, how: How, frame: usize) -> *mut c_void {
     let Some(record) = guard::record() else {
         // No memory for what the library must know of this thread: there is none for the block.
-        return How::Refuse(libc::ENOMEM).ask_backend(ask.entry);
+        return refuse(libc::ENOMEM);
     };
     note(record, ask.entry);
     let errno = record.errno();
@@ -161,10 +190,7 @@ fn allocate(ask: Ask, how: How, frame: usize) -> *mut c_void {
                 through(&call, how, view, record)
             };
             let outcome = record.errno();
-            tell(record, view.after_alloc.get(), |told| {
-                // SAFETY: the program's own function, by the contract of memhook_observe.
-                unsafe { (told.function)(&raw const call, block, told.user) }
-            });
+            tell::after(record, view.after_alloc, &call, block);
             drop(section);
             record.set_errno(outcome);
             block
@@ -174,18 +200,6 @@ fn allocate(ask: Ask, how: How, frame: usize) -> *mut c_void {
         record.set_errno(errno);
     }
     block
-}
-
-/// Calls observers, except those that are being unregistered.
-#[inline(always)]
-fn tell<F: Copy>(record: &Record, all: &[Told<F>], mut one: impl FnMut(Told<F>)) {
-    for &told in all {
-        grace::announce_observer(record, told.hook as usize);
-        // SAFETY: in the chain of the call's section.
-        if !unsafe { &*told.hook }.is_passed_by() {
-            one(told);
-        }
-    }
 }
 
 /// A new block through the interceptors of `view`, marked as theirs.
@@ -274,10 +288,7 @@ fn release(ask: Ask, frame: usize) {
     let section = entered.unwrap_or_else(|| grace::enter_anyhow(record, frame));
     let view = chain::current(&section).view(record);
     if !nested {
-        tell(record, view.before_free.get(), |told| {
-            // SAFETY: the program's own function, by the contract of memhook_observe.
-            unsafe { (told.function)(&raw const call, told.user) }
-        });
+        tell::before(record, view.before_free, &call);
     }
     if owner != 0 {
         ownership::clear(block);
@@ -295,14 +306,8 @@ fn release(ask: Ask, frame: usize) {
 fn refuse_resize(ask: Ask, record: &Record, section: Section) {
     let view = chain::current(&section).view(record);
     let call = ask.call(record);
-    tell(record, view.realloc_begin.get(), |told| {
-        // SAFETY: the program's own function, by the contract of memhook_observe.
-        unsafe { (told.function)(&raw const call, told.user) }
-    });
-    tell(record, view.realloc_abort.get(), |told| {
-        // SAFETY: the program's own function, by the contract of memhook_observe.
-        unsafe { (told.function)(&raw const call, told.user) }
-    });
+    tell::before(record, view.realloc_begin, &call);
+    tell::before(record, view.realloc_abort, &call);
 }
 
 /// realloc and reallocarray of a block. `ask.block` is not NULL; `how` is `Realloc` or `Refuse`.
@@ -310,7 +315,7 @@ fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
     let block = ask.block;
     let owner = ownership::owner(block);
     let Some(record) = guard::record() else {
-        return How::Refuse(libc::ENOMEM).ask_backend(ask.entry);
+        return refuse(libc::ENOMEM);
     };
     note(record, ask.entry);
     let errno = record.errno();
@@ -338,10 +343,7 @@ fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
     let view = chain::current(&section).view(record);
     let heard = if nested { None } else { Some(view) };
     if let Some(view) = heard {
-        tell(record, view.realloc_begin.get(), |told| {
-            // SAFETY: the program's own function, by the contract of memhook_observe.
-            unsafe { (told.function)(&raw const call, told.user) }
-        });
+        tell::before(record, view.realloc_begin, &call);
     }
     if owner != 0 {
         ownership::clear(block);
@@ -360,15 +362,9 @@ fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
     }
     if let Some(view) = heard {
         if done {
-            tell(record, view.realloc_commit.get(), |told| {
-                // SAFETY: the program's own function, by the contract of memhook_observe.
-                unsafe { (told.function)(&raw const call, new, told.user) }
-            });
+            tell::after(record, view.realloc_commit, &call, new);
         } else {
-            tell(record, view.realloc_abort.get(), |told| {
-                // SAFETY: the program's own function, by the contract of memhook_observe.
-                unsafe { (told.function)(&raw const call, told.user) }
-            });
+            tell::before(record, view.realloc_abort, &call);
         }
     }
     drop(section);
