@@ -236,7 +236,7 @@ impl Scope {
             Scope::Observer(address) => record.observer.load(Ordering::Acquire) == address,
             // ORDERING [use]: Acquire. Other end: `announce_interceptor`.
             Scope::Interceptor(bit) => record.entered.load(Ordering::Acquire) & bit != 0,
-            // ORDERING [use]: Acquire. Other end: `ownership::settle`.
+            // ORDERING [use]: Acquire. Other end: `ownership::gone`.
             Scope::Settling => record.settling.load(Ordering::Acquire),
         }
     }
@@ -263,8 +263,16 @@ pub(crate) fn announce_interceptor(record: &Record, bit: u64) -> u64 {
     before
 }
 
+/// As [`announce_interceptor`], for the first that a section enters.
+#[inline(always)]
+pub(crate) fn announce_first_interceptor(record: &Record, bit: u64) {
+    // ORDERING [use]: Relaxed. `light` puts it before our look at the hook.
+    record.entered.store(bit, Ordering::Relaxed);
+    barrier::light();
+}
+
 /// Takes [`announce_interceptor`] back.
-#[cold]
+#[inline(always)]
 pub(crate) fn retract_interceptor(record: &Record, before: u64) {
     // ORDERING [use]: Release. We have not been in it.
     record.entered.store(before, Ordering::Release);

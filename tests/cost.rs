@@ -17,9 +17,9 @@ const BOUNDS: [(&str, Option<&str>, f64); 6] = [
     ("no hook", None, 4.0),
     ("one observer", Some("o"), 191.0),
     ("four observers", Some("oooo"), 308.0),
-    ("one passing interceptor", Some("i"), 567.0),
-    ("four passing interceptors", Some("iiii"), 912.0),
-    ("accounting", Some("a"), 595.0),
+    ("one passing interceptor", Some("i"), 306.0),
+    ("four passing interceptors", Some("iiii"), 966.0),
+    ("accounting", Some("a"), 334.0),
 ];
 
 fn is_installed(program: &str) -> bool {

@@ -112,6 +112,39 @@ pub(crate) struct View {
     pub(crate) keepers: Array<*const Hook>,
     /// The owner lists of what malloc, realloc of NULL and memalign make; 0: the backend's.
     pub(crate) owners: [u16; 3],
+    /// Set where one interceptor is all there is, and this the view of all threads.
+    pub(crate) single: Option<Single>,
+}
+
+/// The interceptor of a chain that has no other, laid out for a call that walks no list.
+#[derive(Clone, Copy)]
+pub(crate) struct Single {
+    pub(crate) hook: &'static Hook,
+    pub(crate) bit: u64,
+    pub(crate) user: *mut c_void,
+    pub(crate) malloc: Malloc,
+    pub(crate) free: Free,
+}
+
+/// A `memhook_malloc_fn` that is not NULL.
+pub(crate) type Malloc =
+    unsafe extern "C" fn(*mut memhook_next, usize, *const memhook_call, *mut c_void) -> *mut c_void;
+/// A `memhook_free_fn` that is not NULL.
+pub(crate) type Free = unsafe extern "C" fn(*mut memhook_next, *mut c_void, *const memhook_call, *mut c_void);
+
+impl Single {
+    /// Where it owns what its malloc makes.
+    fn among(hooks: &[*const Hook]) -> Option<Single> {
+        // SAFETY: the caller's hooks are in force or pinned, and hooks live for ever.
+        let mut alive = hooks.iter().map(|&hook| unsafe { &*hook });
+        if alive.clone().any(|hook| hook.thread() != 0) {
+            return None;
+        }
+        let hook: &'static Hook = alive.find(|hook| hook.interceptor().is_some())?;
+        let alone = alive.all(|hook| hook.interceptor().is_none());
+        let table = hook.interceptor().filter(|_| alone && hook.may_own())?;
+        Some(Single { hook, bit: hook.bit(), user: table.user, malloc: table.malloc?, free: table.free? })
+    }
 }
 
 impl View {
@@ -125,6 +158,7 @@ impl View {
         interceptors: Array::EMPTY,
         keepers: Array::EMPTY,
         owners: [0; 3],
+        single: None,
     };
 }
 
@@ -182,8 +216,9 @@ impl Chain {
         self.views.get().iter().find(|view| view.thread == identity).unwrap_or(&self.main)
     }
 
-    /// Makes a chain of these hooks, sorted outermost first. An error is `ENOMEM` or `ENOSPC`.
-    pub(crate) fn build(hooks: &[*const Hook]) -> Result<*mut Chain, i32> {
+    /// Makes a chain of these hooks, sorted outermost first. `plain`: calls may take ways that no
+    /// self-test sees. An error is `ENOMEM` or `ENOSPC`.
+    pub(crate) fn build(hooks: &[*const Hook], plain: bool) -> Result<*mut Chain, i32> {
         // SAFETY: the caller's hooks are in force or pinned.
         let alive = || hooks.iter().map(|&hook| unsafe { &*hook });
         // The threads that have hooks of their own; at most one for each hook.
@@ -201,7 +236,7 @@ impl Chain {
         let mut store = Store { at: memory.wrapping_add(size_of::<Chain>()) };
         let built = (|| {
             let hooks_kept = store.array(hooks.iter().copied());
-            let main = view(hooks, 0, &mut store)?;
+            let main = view(hooks, 0, plain, &mut store)?;
             let first = store.at.cast::<View>();
             store.at = first.wrapping_add(views).cast();
             let mut len = 0;
@@ -211,7 +246,7 @@ impl Chain {
                 if known.iter().any(|v| v.thread == hook.thread()) {
                     continue;
                 }
-                let next = view(hooks, hook.thread(), &mut store)?;
+                let next = view(hooks, hook.thread(), false, &mut store)?;
                 // SAFETY: at most `views` views are written, for which there is room.
                 unsafe { first.wrapping_add(len).write(next) };
                 len += 1;
@@ -260,7 +295,7 @@ impl Store {
     }
 }
 
-fn view(hooks: &[*const Hook], thread: u64, store: &mut Store) -> Result<View, i32> {
+fn view(hooks: &[*const Hook], thread: u64, plain: bool, store: &mut Store) -> Result<View, i32> {
     // SAFETY: the caller's hooks are in force or pinned.
     let alive = || hooks.iter().map(|&hook| unsafe { &*hook });
     let seen = move || alive().filter(move |h| h.thread() == 0 || h.thread() == thread);
@@ -295,6 +330,7 @@ fn view(hooks: &[*const Hook], thread: u64, store: &mut Store) -> Result<View, i
             *owner = ownership::find_or_create(members.get())?;
         }
     }
+    let single = if plain { Single::among(hooks) } else { None };
     Ok(View {
         thread,
         after_alloc,
@@ -305,5 +341,6 @@ fn view(hooks: &[*const Hook], thread: u64, store: &mut Store) -> Result<View, i
         interceptors,
         keepers,
         owners,
+        single,
     })
 }

@@ -7,9 +7,11 @@
 //! inside a callback has no section of its own and goes to the backend (R5), except that an
 //! owned block goes to its owner wherever it is freed (R6).
 
+mod lists;
 mod next;
 mod observe;
 mod points;
+mod single;
 mod tell;
 mod zero;
 
@@ -18,13 +20,14 @@ pub(crate) use next::{
 };
 pub(crate) use observe::{observed_calloc, observed_free, observed_malloc, observed_realloc};
 pub(crate) use points::{
-    aligned_alloc, calloc, free, free_aligned_sized, free_sized, malloc, memalign, posix_memalign, pvalloc,
-    realloc, reallocarray, usable_size, valloc,
+    aligned_alloc, calloc, free_aligned_sized, free_sized, memalign, posix_memalign, pvalloc, realloc,
+    reallocarray, usable_size, valloc,
 };
+pub(crate) use single::{free, malloc};
 
 use crate::abi::*;
 use crate::backend;
-use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, View};
+use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Hook, View};
 use crate::grace;
 use crate::grace::Section;
 use crate::guard;
@@ -32,6 +35,7 @@ use crate::guard::Record;
 use crate::ownership;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
+use lists::Lists;
 use next::Walk;
 
 /// `MEMHOOK_DURING_` bits that hold for the whole process.
@@ -103,7 +107,7 @@ impl Ask {
     }
 
     #[inline(always)]
-    fn call(self, record: &Record) -> memhook_call {
+    fn call(&self, record: &Record) -> memhook_call {
         // ORDERING [none]: Relaxed. A description; it orders nothing.
         let circumstances =
             CIRCUMSTANCES.load(Ordering::Relaxed) | record.circumstances.load(Ordering::Relaxed);
@@ -172,19 +176,27 @@ impl How {
 }
 
 /// Every call that makes a block. On failure the result is NULL and errno says why.
+#[inline(never)]
 fn allocate(ask: Ask, how: How, frame: usize) -> *mut c_void {
     let Some(record) = guard::record() else {
         // No memory for what the library must know of this thread: there is none for the block.
         return refuse(libc::ENOMEM);
     };
+    let entered = grace::enter(record, frame);
+    allocate_in(entered, &ask, how, record)
+}
+
+/// As [`allocate`], in the section; `None` where the thread's calls go to the backend.
+#[inline(always)]
+fn allocate_in(entered: Option<Section>, ask: &Ask, how: How, record: &'static Record) -> *mut c_void {
     note(record, ask.entry);
     let errno = record.errno();
-    let block = match grace::enter(record, frame) {
+    let block = match entered {
         None => how.ask_backend(ask.entry),
         Some(section) => {
             let view = chain::current(&section).view(record);
             let call = ask.call(record);
-            let block = if view.interceptors.get().is_empty() {
+            let block = if view.interceptors.is_empty() {
                 how.ask_backend(ask.entry)
             } else {
                 through(&call, how, view, record)
@@ -203,8 +215,10 @@ fn allocate(ask: Ask, how: How, frame: usize) -> *mut c_void {
 }
 
 /// A new block through the interceptors of `view`, marked as theirs.
+#[inline(always)]
 fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut c_void {
-    let walk = Walk::making(call, view, record);
+    let lists = Lists::making(view, record);
+    let walk = Walk::new(call, lists);
     let (block, kind) = match how {
         How::Malloc { bytes } => (walk.malloc(bytes), BY_MALLOC),
         How::Calloc { bytes } => {
@@ -224,7 +238,6 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
         return block;
     }
     let [by_malloc, by_realloc, by_memalign] = view.owners;
-    type Makes = fn(&memhook_interceptor) -> bool;
     let (owner, makes): (u16, Makes) = match kind {
         BY_MALLOC => (by_malloc, |table| table.malloc.is_some()),
         BY_REALLOC => (by_realloc, |table| table.realloc.is_some()),
@@ -239,13 +252,28 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
             return block;
         }
         // SAFETY: in the section of the call.
-        let makers = unsafe { ownership::members(owner) };
-        Walk::giving_back(call, view, makers, record).free(block);
-        record.set_errno(libc::ENOMEM);
-        return core::ptr::null_mut();
+        give_back(block, call, view, unsafe { ownership::members(owner) }, record);
+        return refuse(libc::ENOMEM);
     }
-    let mut room = [core::ptr::null(); next::MANY];
-    let makers = walk.makers(makes, &mut room);
+    made_by_some(block, &walk, how, view, makes, record)
+}
+
+type Makes = fn(&memhook_interceptor) -> bool;
+
+/// Marks a new block of a call that has passed interceptors by.
+#[cold]
+#[inline(never)]
+fn made_by_some(
+    block: *mut c_void,
+    walk: &Walk,
+    how: How,
+    view: &View,
+    makes: Makes,
+    record: &Record,
+) -> *mut c_void {
+    let call = walk.call;
+    let mut room = [core::ptr::null(); lists::MANY];
+    let makers = walk.lists.as_ref().map_or(&[][..], |lists| lists.makers(makes, &mut room));
     if makers.is_empty() {
         return block;
     }
@@ -256,27 +284,41 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
         }
         _ => {
             // Nothing can say who made it: the program gets a block that nobody owns.
-            Walk::giving_back(call, view, makers, record).free(block);
+            give_back(block, call, view, makers, record);
             how.ask_backend(call.entry)
         }
     }
 }
 
+/// A new block whose mark finds no place goes back to those who made it.
+#[cold]
+#[inline(never)]
+fn give_back(block: *mut c_void, call: &memhook_call, view: &View, makers: &[*const Hook], record: &Record) {
+    let lists = Lists::giving_back(view, makers, record);
+    Walk::new(call, lists).free(block);
+}
+
 /// Every call that gives a block back. `block` is not NULL.
+#[inline(never)]
 fn release(ask: Ask, frame: usize) {
-    let block = ask.block;
-    let owner = ownership::owner(block);
     let Some(record) = guard::record() else {
         // Without a record no section can be entered: an owned block is lost, any other is not.
-        if owner == 0 {
+        if ownership::owner(ask.block) == 0 {
             // SAFETY: the program's block, and the backend made it.
-            unsafe { backend::free(block) };
+            unsafe { backend::free(ask.block) };
         }
         return;
     };
+    release_in(grace::enter(record, frame), &ask, record, frame);
+}
+
+/// As [`release`], in the section; `None` where the thread's calls go to the backend.
+#[inline(always)]
+fn release_in(entered: Option<Section>, ask: &Ask, record: &'static Record, frame: usize) {
+    let block = ask.block;
+    let owner = ownership::owner(block);
     note(record, ask.entry);
     let errno = record.errno();
-    let entered = grace::enter(record, frame);
     if owner == 0 && entered.is_none() {
         // SAFETY: the program's block, and the backend made it.
         unsafe { backend::free(block) };
@@ -293,7 +335,8 @@ fn release(ask: Ask, frame: usize) {
     if owner != 0 {
         ownership::clear(block);
     }
-    Walk::taking(&call, (!nested).then_some(view), owner, record).free(block);
+    let lists = Lists::taking((!nested).then_some(view), owner, record);
+    Walk::new(&call, lists).free(block);
     if owner != 0 {
         ownership::gone(owner, record);
     }
@@ -348,7 +391,8 @@ fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
     if owner != 0 {
         ownership::clear(block);
     }
-    let walk = Walk::taking(&call, heard, owner, record);
+    let lists = Lists::taking(heard, owner, record);
+    let walk = Walk::new(&call, lists);
     let new = walk.realloc(block, bytes);
     // The old block is gone when there is a new one, and when it was resized to nothing.
     let done = !new.is_null() || bytes == 0;

@@ -3,6 +3,7 @@
 use super::Ask;
 use super::How;
 use super::allocate;
+use super::lists::Lists;
 use super::next::Walk;
 use super::note;
 use super::release;
@@ -15,11 +16,6 @@ use crate::guard;
 use crate::ownership;
 use core::ffi::c_int;
 use core::ffi::c_void;
-
-pub(crate) unsafe extern "C" fn malloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
-    let ask = Ask::bytes(MEMHOOK_ENTRY_MALLOC, requested, caller);
-    allocate(ask, How::Malloc { bytes: requested }, frame)
-}
 
 pub(crate) unsafe extern "C" fn calloc(
     count: usize,
@@ -129,16 +125,15 @@ pub(crate) unsafe extern "C" fn pvalloc(requested: usize, frame: usize, caller: 
 
 fn any_free(entry: u32, block: *mut c_void, requested: usize, alignment: usize, frame: usize, caller: usize) {
     let ask = Ask::bytes(entry, requested, caller).aligned(alignment).of(block);
-    if !block.is_null() {
-        return release(ask, frame);
-    }
+    if block.is_null() { free_null(entry) } else { release(ask, frame) }
+}
+
+/// Nobody is told of it but a self-test.
+#[cold]
+pub(super) fn free_null(entry: u32) {
     if let Some(record) = guard::record() {
         note(record, entry);
     }
-}
-
-pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: usize) {
-    any_free(MEMHOOK_ENTRY_FREE, block, 0, 0, frame, caller);
 }
 
 pub(crate) unsafe extern "C" fn free_sized(block: *mut c_void, bytes: usize, frame: usize, caller: usize) {
@@ -169,7 +164,8 @@ pub(crate) unsafe extern "C" fn usable_size(block: *mut c_void, frame: usize, ca
     let section = entered.unwrap_or_else(|| grace::enter_anyhow(record, frame));
     let call = ask.call(record);
     let view = chain::current(&section).view(record);
-    let usable = Walk::taking(&call, (!nested).then_some(view), owner, record).usable_size(block);
+    let lists = Lists::taking((!nested).then_some(view), owner, record);
+    let usable = Walk::new(&call, lists).usable_size(block);
     drop(section);
     record.set_errno(errno);
     usable
