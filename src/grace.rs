@@ -67,6 +67,14 @@ pub(crate) fn enter(record: &'static Record, frame: usize) -> Option<Section> {
     Some(open(record, 0, frame))
 }
 
+/// As [`enter`] for a thread that is in nothing; `None` leaves it to [`enter`] to find out the rest.
+#[inline(always)]
+pub(crate) fn enter_from_rest(record: &'static Record, frame: usize) -> Option<Section> {
+    // ORDERING [none]: Relaxed. Written by this thread.
+    let busy = record.word.load(Ordering::Relaxed) & BUSY != 0;
+    if busy { None } else { Some(open(record, 0, frame)) }
+}
+
 /// Begins a read section of a function of the interface, which calls no callback in it.
 #[inline(always)]
 pub(crate) fn enter_here(record: &'static Record) -> Section {
@@ -236,7 +244,7 @@ impl Scope {
             Scope::Observer(address) => record.observer.load(Ordering::Acquire) == address,
             // ORDERING [use]: Acquire. Other end: `announce_interceptor`.
             Scope::Interceptor(bit) => record.entered.load(Ordering::Acquire) & bit != 0,
-            // ORDERING [use]: Acquire. Other end: `ownership::gone`.
+            // ORDERING [use]: Acquire. Other end: `List::lose`.
             Scope::Settling => record.settling.load(Ordering::Acquire),
         }
     }

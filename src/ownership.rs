@@ -31,7 +31,7 @@
 //! | ------- | ------------------------------ | --------------------- | ------- |
 //! | `leaf`  | `install` Release              | `mark_of` Acquire     | a zeroed leaf or branch |
 //! | `list`  | `find_or_create` Release       | `list` Acquire        | a list's members |
-//! | `drain` | `drain` Release                | `gone` Acquire        | where to count, with the grace period between |
+//! | `drain` | `drain` Release                | `lose` Acquire        | where to count, with the grace period between |
 //! | `last`  | `gone_from`, `sum` AcqRel      | the same              | the last use of every block of the list |
 
 use crate::chain::Hook;
@@ -166,12 +166,13 @@ fn owner_in_overflow(block: *mut c_void) -> u16 {
 pub(crate) struct Mark(&'static AtomicU16);
 
 impl Mark {
-    /// Of a block that `owner` made; `None` where the table says otherwise or knows nothing.
+    /// Of a block that `owner`, which is not 0, made; `None` where the table says otherwise or knows
+    /// nothing. As long as the block lives, no other list has that number.
     #[inline(always)]
     pub(crate) fn by(owner: u16, block: *mut c_void) -> Option<Mark> {
         let place = mark_of(block)?;
         // ORDERING [none]: Relaxed. Invariant 1.
-        (owner != 0 && place.load(Ordering::Relaxed) == owner).then_some(Mark(place))
+        (place.load(Ordering::Relaxed) == owner).then_some(Mark(place))
     }
 
     /// Takes it off. A block that is marked in the table is not in the fixed one.
@@ -295,7 +296,7 @@ pub(crate) fn any() -> bool {
 ///
 /// The caller is in a read section, or holds a block of the list.
 #[inline(always)]
-unsafe fn list<'a>(id: u16) -> Option<&'a List> {
+pub(crate) unsafe fn list<'a>(id: u16) -> Option<&'a List> {
     // ORDERING [list]: Acquire. Other end: `find_or_create`.
     let list = LISTS.get(usize::from(id)).map_or(core::ptr::null_mut(), |l| l.load(Ordering::Acquire));
     // SAFETY: null, or a list whose memory is given back after a grace period only.
@@ -400,8 +401,8 @@ pub(crate) fn made(id: u16, record: &Record) {
 fn made_uncounted(id: u16) {
     // SAFETY: called in the read section of an allocation call.
     if let Some(list) = unsafe { list(id) } {
-        // ORDERING [last]: AcqRel. As in `gone_from`.
-        list.remaining.fetch_add(1, Ordering::AcqRel);
+        // ORDERING [none]: Relaxed. The block is counted before anybody has it who could give it back.
+        list.remaining.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -409,16 +410,25 @@ fn made_uncounted(id: u16) {
 #[inline(always)]
 pub(crate) fn gone(id: u16, record: &Record) {
     // SAFETY: called in the read section of an allocation call.
-    let Some(list) = (unsafe { list(id) }) else { return };
-    // ORDERING [use]: Relaxed. `light` puts it before our look at `draining`.
-    record.settling.store(true, Ordering::Relaxed);
-    barrier::light();
-    // ORDERING [drain]: Acquire. Other end: `drain`.
-    let counted = !list.draining.load(Ordering::Acquire) && record.count(id, -1);
-    // ORDERING [use]: Release. The count before its end. Other end: `grace::Scope`.
-    record.settling.store(false, Ordering::Release);
-    if !counted {
-        gone_from(list);
+    if let Some(list) = unsafe { list(id) } {
+        list.lose(id, record);
+    }
+}
+
+impl List {
+    /// As [`gone`], of the list with the number `id`.
+    #[inline(always)]
+    pub(crate) fn lose(&self, id: u16, record: &Record) {
+        // ORDERING [use]: Relaxed. `light` puts it before our look at `draining`.
+        record.settling.store(true, Ordering::Relaxed);
+        barrier::light();
+        // ORDERING [drain]: Acquire. Other end: `drain`.
+        let counted = !self.draining.load(Ordering::Acquire) && record.count(id, -1);
+        // ORDERING [use]: Release. The count before its end. Other end: `grace::Scope`.
+        record.settling.store(false, Ordering::Release);
+        if !counted {
+            gone_from(self);
+        }
     }
 }
 
@@ -441,7 +451,7 @@ fn gone_from(list: &List) {
 pub(crate) fn drain(hook: *const Hook) -> bool {
     let mut any = false;
     for list in lists_of(hook) {
-        // ORDERING [drain]: Release. Other end: `gone`; a grace period follows.
+        // ORDERING [drain]: Release. Other end: `lose`; a grace period follows.
         list.draining.store(true, Ordering::Release);
         any = true;
     }

@@ -43,7 +43,7 @@ pub(crate) use hook::{Hook, LEAVING, LINKED, OWNING, RELEASED, Table};
 use crate::abi::*;
 use crate::grace::Deferred;
 use crate::guard::Record;
-use crate::ownership;
+use crate::ownership::{self, List};
 use crate::scratch;
 use core::ffi::c_void;
 use core::sync::atomic::AtomicPtr;
@@ -87,6 +87,13 @@ impl<T> Array<T> {
         core::ptr::eq(self.at, self.end)
     }
 
+    /// The element of an array that has no other.
+    #[inline(always)]
+    pub(crate) fn only(&self) -> Option<&T> {
+        // SAFETY: an element, alive as long as the chain (invariants 2 and 3).
+        core::ptr::eq(self.at.wrapping_add(1), self.end).then(|| unsafe { &*self.at })
+    }
+
     /// The elements, for as long as the chain may be used.
     #[inline(always)]
     pub(crate) fn get(&self) -> &[T] {
@@ -124,6 +131,10 @@ pub(crate) struct Single {
     pub(crate) user: *mut c_void,
     pub(crate) malloc: Malloc,
     pub(crate) free: Free,
+    /// The owner list of what its malloc makes; not 0.
+    pub(crate) owner: u16,
+    /// The same. Alive as long as the chain.
+    pub(crate) list: *const List,
 }
 
 /// A `memhook_malloc_fn` that is not NULL.
@@ -133,8 +144,8 @@ pub(crate) type Malloc =
 pub(crate) type Free = unsafe extern "C" fn(*mut memhook_next, *mut c_void, *const memhook_call, *mut c_void);
 
 impl Single {
-    /// Where it owns what its malloc makes.
-    fn among(hooks: &[*const Hook]) -> Option<Single> {
+    /// Where it owns what its malloc makes, which the list `owner` says.
+    fn among(hooks: &[*const Hook], owner: u16) -> Option<Single> {
         // SAFETY: the caller's hooks are in force or pinned, and hooks live for ever.
         let mut alive = hooks.iter().map(|&hook| unsafe { &*hook });
         if alive.clone().any(|hook| hook.thread() != 0) {
@@ -143,7 +154,10 @@ impl Single {
         let hook: &'static Hook = alive.find(|hook| hook.interceptor().is_some())?;
         let alone = alive.all(|hook| hook.interceptor().is_none());
         let table = hook.interceptor().filter(|_| alone && hook.may_own())?;
-        Some(Single { hook, bit: hook.bit(), user: table.user, malloc: table.malloc?, free: table.free? })
+        // SAFETY: in the section in which the chain is built.
+        let list = unsafe { ownership::list(owner) }?;
+        let (malloc, free) = (table.malloc?, table.free?);
+        Some(Single { hook, bit: hook.bit(), user: table.user, malloc, free, owner, list })
     }
 }
 
@@ -330,7 +344,7 @@ fn view(hooks: &[*const Hook], thread: u64, plain: bool, store: &mut Store) -> R
             *owner = ownership::find_or_create(members.get())?;
         }
     }
-    let single = if plain { Single::among(hooks) } else { None };
+    let single = if plain { Single::among(hooks, owners[BY_MALLOC]) } else { None };
     Ok(View {
         thread,
         after_alloc,

@@ -4,7 +4,7 @@
 //! What happens seldom is left to the full way: a thread that the library does not know, one that is
 //! inside a callback, a call that fails.
 
-use super::{Ask, NONE, refuse, tell};
+use super::{Ask, NONE, points, tell};
 use crate::abi::*;
 use crate::backend;
 use crate::chain;
@@ -14,13 +14,19 @@ use crate::guard;
 use crate::guard::Record;
 use core::ffi::c_void;
 
-/// Asks the backend for a block and tells observers of it.
+/// Asks the backend for a block and tells observers of it; `otherwise` for a thread that is not known
+/// yet, or not at rest.
 #[inline(always)]
-fn made(ask: Ask, frame: usize, make: impl FnOnce() -> *mut c_void) -> *mut c_void {
-    let Some(record) = guard::record() else { return refuse(libc::ENOMEM) };
+fn made(
+    ask: Ask,
+    frame: usize,
+    make: impl FnOnce() -> *mut c_void,
+    otherwise: impl FnOnce() -> *mut c_void,
+) -> *mut c_void {
+    let Some(record) = guard::known() else { return otherwise() };
     // The backend is asked in the section: what is to be told is then complete on the stack, and in
     // no register, when it answers.
-    let Some(section) = grace::enter(record, frame) else { return make() };
+    let Some(section) = grace::enter_from_rest(record, frame) else { return otherwise() };
     let call = ask.call(record);
     let errno = record.errno();
     let block = make();
@@ -49,8 +55,11 @@ pub(crate) unsafe extern "C" fn observed_malloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
+    let ask = Ask::bytes(MEMHOOK_ENTRY_MALLOC, requested, caller);
     // SAFETY: resolved before any hook could be registered.
-    made(Ask::bytes(MEMHOOK_ENTRY_MALLOC, requested, caller), frame, || unsafe { backend::malloc(requested) })
+    let make = || unsafe { backend::malloc(requested) };
+    // SAFETY: the caller's contract is malloc's.
+    made(ask, frame, make, || unsafe { points::malloc(requested, frame, caller) })
 }
 
 pub(crate) unsafe extern "C" fn observed_calloc(
@@ -62,18 +71,21 @@ pub(crate) unsafe extern "C" fn observed_calloc(
     let requested = count.saturating_mul(each);
     let ask = Ask::array(MEMHOOK_ENTRY_CALLOC, requested, [count, each], caller);
     // SAFETY: resolved before any hook could be registered.
-    made(ask, frame, || unsafe { backend::calloc(count, each) })
+    let make = || unsafe { backend::calloc(count, each) };
+    // SAFETY: the caller's contract is calloc's.
+    made(ask, frame, make, || unsafe { points::calloc(count, each, frame, caller) })
 }
 
 pub(crate) unsafe extern "C" fn observed_free(block: *mut c_void, frame: usize, caller: usize) {
     if block.is_null() {
         return;
     }
-    if let Some(record) = guard::record()
-        && let Some(section) = grace::enter(record, frame)
-    {
-        before_free(block, caller, record, section);
-    }
+    let entered = guard::known().and_then(|record| Some((record, grace::enter_from_rest(record, frame)?)));
+    let Some((record, section)) = entered else {
+        // SAFETY: the caller's contract is free's.
+        return unsafe { points::free(block, frame, caller) };
+    };
+    before_free(block, caller, record, section);
     // SAFETY: the program's block; no interceptor has ever made one in this mode.
     unsafe { backend::free(block) };
 }
@@ -95,11 +107,12 @@ pub(crate) unsafe extern "C" fn observed_realloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    if block.is_null() {
-        let ask = Ask::bytes(MEMHOOK_ENTRY_REALLOC, requested, caller);
-        // SAFETY: resolved before any hook could be registered.
-        return made(ask, frame, || unsafe { backend::realloc(block, requested) });
-    }
     // SAFETY: the caller's contract is realloc's.
-    unsafe { super::realloc(block, requested, frame, caller) }
+    let fully = || unsafe { points::realloc(block, requested, frame, caller) };
+    if !block.is_null() {
+        return fully();
+    }
+    let ask = Ask::bytes(MEMHOOK_ENTRY_REALLOC, requested, caller);
+    // SAFETY: resolved before any hook could be registered.
+    made(ask, frame, || unsafe { backend::realloc(block, requested) }, fully)
 }

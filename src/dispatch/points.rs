@@ -1,4 +1,5 @@
-//! The entry points on the full way: each says what is asked for and hands on.
+//! The entry points on the full way: each says what is asked for and hands on. `malloc` and `free` come
+//! here from the shorter ways only.
 
 use super::Ask;
 use super::How;
@@ -16,6 +17,12 @@ use crate::guard;
 use crate::ownership;
 use core::ffi::c_int;
 use core::ffi::c_void;
+
+#[cold]
+pub(crate) unsafe extern "C" fn malloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
+    let ask = Ask::bytes(MEMHOOK_ENTRY_MALLOC, requested, caller);
+    allocate(ask, How::Malloc { bytes: requested }, frame)
+}
 
 pub(crate) unsafe extern "C" fn calloc(
     count: usize,
@@ -125,15 +132,17 @@ pub(crate) unsafe extern "C" fn pvalloc(requested: usize, frame: usize, caller: 
 
 fn any_free(entry: u32, block: *mut c_void, requested: usize, alignment: usize, frame: usize, caller: usize) {
     let ask = Ask::bytes(entry, requested, caller).aligned(alignment).of(block);
-    if block.is_null() { free_null(entry) } else { release(ask, frame) }
-}
-
-/// Nobody is told of it but a self-test.
-#[cold]
-pub(super) fn free_null(entry: u32) {
+    if !block.is_null() {
+        return release(ask, frame);
+    }
     if let Some(record) = guard::record() {
         note(record, entry);
     }
+}
+
+#[cold]
+pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: usize) {
+    any_free(MEMHOOK_ENTRY_FREE, block, 0, 0, frame, caller);
 }
 
 pub(crate) unsafe extern "C" fn free_sized(block: *mut c_void, bytes: usize, frame: usize, caller: usize) {

@@ -5,7 +5,7 @@
 //! are older than the interceptor, one that is being unregistered, calls that fail.
 
 use super::next::Walk;
-use super::{Ask, How, NONE, allocate_in, give_back, points, refuse, release, release_in, tell};
+use super::{Ask, How, NONE, allocate_in, give_back, points, refuse, release_in, tell};
 use crate::abi::*;
 use crate::chain::{self, Single, View};
 use crate::grace::{self, Section};
@@ -14,13 +14,14 @@ use crate::ownership::{self, Mark};
 use core::ffi::c_void;
 
 pub(crate) unsafe extern "C" fn malloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
-    let Some(record) = guard::record() else { return refuse(libc::ENOMEM) };
-    let Some(section) = grace::enter(record, frame) else {
-        return malloc_otherwise(None, record, requested, caller);
+    let entered = guard::known().and_then(|record| Some((record, grace::enter_from_rest(record, frame)?)));
+    let Some((record, section)) = entered else {
+        // SAFETY: the caller's contract is malloc's.
+        return unsafe { points::malloc(requested, frame, caller) };
     };
     let view = chain::current(&section).main_view();
     let Some(single) = view.single.as_ref().filter(|single| enters(single, record)) else {
-        return malloc_otherwise(Some(section), record, requested, caller);
+        return malloc_of_many(section, record, requested, caller);
     };
     let call = Ask::bytes(MEMHOOK_ENTRY_MALLOC, requested, caller).call(record);
     let errno = record.errno();
@@ -29,13 +30,12 @@ pub(crate) unsafe extern "C" fn malloc(requested: usize, frame: usize, caller: u
     // SAFETY: the program's own function, by the contract of memhook_register; `rest` lives during
     // the call (invariant 1 of `next`).
     let block = unsafe { (single.malloc)((&raw mut rest).cast(), requested, &call, single.user) };
-    let [owner, ..] = view.owners;
-    if block.is_null() || !ownership::mark(block, owner) {
+    if block.is_null() || !ownership::mark(block, single.owner) {
         let outcome = not_made(block, &walk, &call, view, record);
         drop(section);
         return refuse(outcome);
     }
-    ownership::made(owner, record);
+    ownership::made(single.owner, record);
     if !view.after_alloc.is_empty() {
         told_after(record, view, &call, block);
     }
@@ -55,15 +55,11 @@ fn enters(single: &Single, record: &Record) -> bool {
     !passed_by
 }
 
+/// The chain in force has more interceptors, or other ones.
 #[inline(never)]
-fn malloc_otherwise(
-    entered: Option<Section>,
-    record: &'static Record,
-    requested: usize,
-    caller: usize,
-) -> *mut c_void {
+fn malloc_of_many(section: Section, record: &'static Record, requested: usize, caller: usize) -> *mut c_void {
     let ask = Ask::bytes(MEMHOOK_ENTRY_MALLOC, requested, caller);
-    allocate_in(entered, &ask, How::Malloc { bytes: requested }, record)
+    allocate_in(Some(section), &ask, How::Malloc { bytes: requested }, record)
 }
 
 /// The interceptor gave nothing, or there is no memory for the mark of what it gave. Returns why.
@@ -85,17 +81,16 @@ fn told_after(record: &Record, view: &View, call: &memhook_call, block: *mut c_v
 }
 
 pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: usize) {
-    if block.is_null() {
-        return points::free_null(MEMHOOK_ENTRY_FREE);
-    }
-    let Some(record) = guard::record() else { return free_unknown(block, frame, caller) };
-    let Some(section) = grace::enter(record, frame) else {
-        return free_otherwise(None, record, block, frame, caller);
+    let known = guard::known().filter(|_| !block.is_null());
+    let entered = known.and_then(|record| Some((record, grace::enter_from_rest(record, frame)?)));
+    let Some((record, section)) = entered else {
+        // SAFETY: the caller's contract is free's.
+        return unsafe { points::free(block, frame, caller) };
     };
     let view = chain::current(&section).main_view();
-    let [owner, ..] = view.owners;
-    let (Some(single), Some(mark)) = (view.single.as_ref(), Mark::by(owner, block)) else {
-        return free_otherwise(Some(section), record, block, frame, caller);
+    let ours = view.single.as_ref().and_then(|single| Some((single, Mark::by(single.owner, block)?)));
+    let Some((single, mark)) = ours else {
+        return free_by_many(section, record, block, frame, caller);
     };
     let call = Ask::bytes(MEMHOOK_ENTRY_FREE, 0, caller).of(block).call(record);
     let errno = record.errno();
@@ -112,7 +107,8 @@ pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: u
         // SAFETY: as in `malloc`.
         unsafe { (single.free)((&raw mut rest).cast(), block, &call, single.user) };
     }
-    ownership::gone(owner, record);
+    // SAFETY: the chain of the section names the list.
+    unsafe { &*single.list }.lose(single.owner, record);
     drop(section);
     record.set_errno(errno);
 }
@@ -122,20 +118,8 @@ fn told_before(record: &Record, view: &View, call: &memhook_call) {
     tell::before(record, view.before_free, call);
 }
 
+/// As [`malloc_of_many`], or the block is older than the interceptor.
 #[inline(never)]
-fn free_otherwise(
-    entered: Option<Section>,
-    record: &'static Record,
-    block: *mut c_void,
-    frame: usize,
-    caller: usize,
-) {
-    release_in(entered, &Ask::bytes(MEMHOOK_ENTRY_FREE, 0, caller).of(block), record, frame);
-}
-
-/// The thread has no record.
-#[cold]
-#[inline(never)]
-fn free_unknown(block: *mut c_void, frame: usize, caller: usize) {
-    release(Ask::bytes(MEMHOOK_ENTRY_FREE, 0, caller).of(block), frame);
+fn free_by_many(section: Section, record: &'static Record, block: *mut c_void, frame: usize, caller: usize) {
+    release_in(Some(section), &Ask::bytes(MEMHOOK_ENTRY_FREE, 0, caller).of(block), record, frame);
 }
