@@ -28,6 +28,10 @@ pub(crate) const OWNING: u32 = 2;
 /// Its release has been called.
 pub(crate) const RELEASED: u32 = 3;
 
+/// Flag of an interceptor of the library's own that keeps pointers: its free is called with NULL too,
+/// without a `next` then.
+pub(crate) const SEES_NULL: u32 = 1 << 31;
+
 const ALIVE: u32 = 0;
 const REPLACING: u32 = 1;
 const DEAD: u32 = 2;
@@ -499,7 +503,7 @@ impl Hook {
         memhook_hook_info {
             id: self.id(),
             kind,
-            flags,
+            flags: flags & !SEES_NULL,
             priority: self.priority(),
             reserved: 0,
             user: self.user(),

@@ -7,13 +7,15 @@
 //! inside a callback has no section of its own and goes to the backend (R5), except that an
 //! owned block goes to its owner wherever it is freed (R6).
 
+mod inner;
 mod next;
 mod observe;
 mod points;
 mod zero;
 
+pub(crate) use inner::{Inner, Request};
 pub(crate) use next::{
-    next_free, next_malloc, next_memalign, next_realloc, next_usable_size, usable_size_of,
+    claim, next_free, next_malloc, next_memalign, next_realloc, next_usable_size, usable_size_of,
 };
 pub(crate) use observe::{observed_calloc, observed_free, observed_malloc, observed_realloc};
 pub(crate) use points::{
@@ -23,14 +25,15 @@ pub(crate) use points::{
 
 use crate::abi::*;
 use crate::backend;
-use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Told, View};
+use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, SEES_NULL, Told, View};
 use crate::grace;
 use crate::grace::Section;
 use crate::guard;
 use crate::guard::Record;
 use crate::ownership;
+use crate::scratch;
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use next::Walk;
 
 /// `MEMHOOK_DURING_` bits that hold for the whole process.
@@ -151,7 +154,7 @@ fn allocate(ask: Ask, how: How, frame: usize) -> *mut c_void {
     note(record, ask.entry);
     let errno = record.errno();
     let block = match grace::enter(record, frame) {
-        None => how.ask_backend(ask.entry),
+        None => inner::allocate(&ask, how, record),
         Some(section) => {
             let view = chain::current(&section).view(record);
             let call = ask.call(record);
@@ -216,10 +219,10 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
         BY_REALLOC => (by_realloc, |table| table.realloc.is_some()),
         _ => (by_memalign, |table| table.memalign.is_some()),
     };
-    if owner == 0 {
+    if owner == 0 && walk.claimed().is_none() {
         return block;
     }
-    if walk.is_whole() {
+    if walk.is_whole() && walk.claimed().is_none() {
         if ownership::mark(block, owner) {
             ownership::made(owner, record);
             return block;
@@ -230,12 +233,34 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
         record.set_errno(libc::ENOMEM);
         return core::ptr::null_mut();
     }
-    let mut room = [core::ptr::null(); next::MANY];
-    let makers = walk.makers(makes, &mut room);
-    if makers.is_empty() {
-        return block;
-    }
-    match ownership::find_or_create(makers) {
+    through_others(call, how, view, record, &walk, makes, block)
+}
+
+/// Marks a new block as made by others than the view says: some of its interceptors were passed
+/// by, or one has claimed the block for another hook.
+#[cold]
+fn through_others(
+    call: &memhook_call,
+    how: How,
+    view: &View,
+    record: &Record,
+    walk: &Walk,
+    makes: fn(&memhook_interceptor) -> bool,
+    block: *mut c_void,
+) -> *mut c_void {
+    let mut room = [core::ptr::null(); next::MANY + 1];
+    let many = view.interceptors.get().len() >= room.len();
+    let larger = if many { scratch::malloc(size_of_val(view.interceptors.get()) + 8) } else { NONE.cast() };
+    let room = if larger.is_null() {
+        &mut room[..]
+    } else {
+        // SAFETY: a fresh block with room for one more than the view's interceptors.
+        unsafe { core::slice::from_raw_parts_mut(larger.cast(), view.interceptors.get().len() + 1) }
+    };
+    let makers = walk.makers(makes, room);
+    let list = if makers.is_empty() { Ok(0) } else { ownership::find_or_create(makers) };
+    let block = match list {
+        Ok(0) => block,
         Ok(list) if ownership::mark(block, list) => {
             ownership::made(list, record);
             block
@@ -245,7 +270,10 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
             Walk::giving_back(call, view, makers, record).free(block);
             how.ask_backend(call.entry)
         }
-    }
+    };
+    // SAFETY: null, or the block from above, which is not used any more.
+    unsafe { scratch::free(larger) };
+    block
 }
 
 /// Every call that gives a block back. `block` is not NULL.
@@ -264,8 +292,7 @@ fn release(ask: Ask, frame: usize) {
     let errno = record.errno();
     let entered = grace::enter(record, frame);
     if owner == 0 && entered.is_none() {
-        // SAFETY: the program's block, and the backend made it.
-        unsafe { backend::free(block) };
+        inner::free(block, ask.caller, record);
         record.set_errno(errno);
         return;
     }
@@ -287,6 +314,53 @@ fn release(ask: Ask, frame: usize) {
         ownership::gone(owner, record);
     }
     drop(section);
+    record.set_errno(errno);
+}
+
+/// Whether an interceptor wants to see free(NULL), which hooks of programs do not.
+static NULL_FREES: AtomicBool = AtomicBool::new(false);
+
+/// Has interceptors with the flag [`SEES_NULL`] called for free(NULL).
+pub(crate) fn give_null_frees(whether: bool) {
+    // ORDERING [none]: Relaxed. The publication of the interceptor follows.
+    NULL_FREES.store(whether, Ordering::Relaxed);
+}
+
+/// free(NULL).
+#[inline(always)]
+fn release_nothing(ask: Ask, frame: usize) {
+    let Some(record) = guard::record() else { return };
+    note(record, ask.entry);
+    // ORDERING [none]: Relaxed. See `give_null_frees`.
+    if NULL_FREES.load(Ordering::Relaxed) {
+        show_nothing(ask, record, frame);
+    }
+}
+
+#[cold]
+fn show_nothing(ask: Ask, record: &'static Record, frame: usize) {
+    let errno = record.errno();
+    match grace::enter(record, frame) {
+        None => inner::free(ask.block, ask.caller, record),
+        Some(section) => {
+            let view = chain::current(&section).view(record);
+            let call = ask.call(record);
+            for &hook in view.keepers.get() {
+                // SAFETY: in the chain of the call's section.
+                let hook = unsafe { &*hook };
+                let table = hook.interceptor().filter(|table| table.flags & SEES_NULL != 0);
+                let Some((free, user)) = table.and_then(|t| Some((t.free?, t.user))) else { continue };
+                let before = grace::announce_interceptor(record, hook.bit());
+                if hook.is_passed_by() {
+                    grace::retract_interceptor(record, before);
+                    continue;
+                }
+                // SAFETY: the library's own, which takes NULL for `next` and the block.
+                unsafe { free(core::ptr::null_mut(), NONE, &raw const call, user) }
+            }
+            drop(section);
+        }
+    }
     record.set_errno(errno);
 }
 
@@ -325,8 +399,7 @@ fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
         return how.ask_backend(ask.entry);
     };
     if owner == 0 && entered.is_none() {
-        // SAFETY: the program's block, and the backend made it.
-        let new = unsafe { backend::realloc(block, bytes) };
+        let new = inner::resize(block, bytes, ask.caller, record);
         if !new.is_null() {
             record.set_errno(errno);
         }
@@ -357,6 +430,17 @@ fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
             (true, false) => ownership::mark_surely(block, owner),
             (true, true) => ownership::gone(owner, record),
         }
+    }
+    match walk.claimed() {
+        // The list of this hook alone was made with it.
+        Some(hook) if owner == 0 && !new.is_null() => {
+            if let Ok(list) = ownership::find_or_create(&[hook]) {
+                ownership::mark_surely(new, list);
+                ownership::made(list, record);
+            }
+        }
+        _ if nested => inner::note(record, new),
+        _ => {}
     }
     if let Some(view) = heard {
         if done {

@@ -26,6 +26,8 @@ pub(super) struct Walk<'a> {
     /// How far into the chain the walk has come, and which of the hooks up to there it has passed
     /// by, one bit each.
     seen: Cell<(usize, u64)>,
+    /// A hook outside the chain that owns what the walk made, below all others.
+    claimed: Cell<*const Hook>,
     /// The errno of the last failure of the backend.
     failure: Cell<i32>,
     /// What the backend's calloc gave: address and bytes.
@@ -60,6 +62,7 @@ impl<'a> Walk<'a> {
             seen: Cell::new((0, 0)),
             chain: view.interceptors.get(),
             owners: &[],
+            claimed: Cell::new(core::ptr::null()),
             failure: Cell::new(0),
             zeroed: Cell::new((0, 0)),
         }
@@ -80,6 +83,7 @@ impl<'a> Walk<'a> {
             chain: view.map_or(&[], |view| view.keepers.get()),
             // SAFETY: in the section of the call (invariant 2).
             owners: if owner == 0 { &[] } else { unsafe { ownership::members(owner) } },
+            claimed: Cell::new(core::ptr::null()),
             failure: Cell::new(0),
             zeroed: Cell::new((0, 0)),
         }
@@ -131,7 +135,7 @@ impl<'a> Walk<'a> {
     pub(super) fn makers<'m>(
         &self,
         makes: fn(&memhook_interceptor) -> bool,
-        room: &'m mut [*const Hook; MANY],
+        room: &'m mut [*const Hook],
     ) -> &'m [*const Hook] {
         let (_, passed_by) = self.seen.get();
         let mut len = 0;
@@ -147,7 +151,18 @@ impl<'a> Walk<'a> {
                 len += 1;
             }
         }
+        if let (Some(hook), Some(place)) = (self.claimed(), room.get_mut(len)) {
+            *place = hook;
+            len += 1;
+        }
         room.get(..len).unwrap_or(&[])
+    }
+
+    /// The hook that [`claim`] was called for.
+    #[inline(always)]
+    pub(super) fn claimed(&self) -> Option<*const Hook> {
+        let hook = self.claimed.get();
+        (!hook.is_null()).then_some(hook)
     }
 
     /// Whether hook `i` of the chain is to be called. Asked again, the answer stays the same: who
@@ -335,6 +350,17 @@ impl<'a> Place<'a> {
 unsafe fn place<'a>(next: *mut memhook_next) -> Place<'a> {
     // SAFETY: the caller's contract and invariant 1.
     unsafe { *next.cast::<Place<'a>>() }
+}
+
+/// What this call makes is owned by `hook` too, which is in no chain and never goes: it stands below all
+/// others.
+///
+/// # Safety
+///
+/// `next` was given to a callback that has not returned.
+pub(crate) unsafe fn claim(next: *mut memhook_next, hook: &'static Hook) {
+    // SAFETY: the caller's contract.
+    unsafe { place(next) }.walk.claimed.set(hook);
 }
 
 /// # Safety

@@ -7,6 +7,7 @@ use super::allocate;
 use super::next::Walk;
 use super::note;
 use super::release;
+use super::release_nothing;
 use super::resize;
 use crate::abi::*;
 use crate::backend;
@@ -170,12 +171,7 @@ pub(crate) unsafe extern "C" fn pvalloc(requested: usize, frame: usize, caller: 
 
 fn any_free(entry: u32, block: *mut c_void, requested: usize, alignment: usize, frame: usize, caller: usize) {
     let ask = Ask { entry, requested, alignment, count: 1, each: requested, block, caller };
-    if !block.is_null() {
-        return release(ask, frame);
-    }
-    if let Some(record) = guard::record() {
-        note(record, entry);
-    }
+    if block.is_null() { release_nothing(ask, frame) } else { release(ask, frame) }
 }
 
 pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: usize) {
