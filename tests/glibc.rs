@@ -121,6 +121,17 @@ fn two_libraries_that_save_each_other_both_see_each_call_once() {
 }
 
 #[test]
+fn nested_objects_that_share_a_callback_each_see_their_calls() {
+    let said = fine("4 3 1, gone\n");
+    let program = with_header("glibc_objects.c", "objects", Link::Shared).run();
+    assert_eq!(run(&mut Command::new(program)), said);
+    let old = old("glibc_objects.c", "objects").run();
+    assert_eq!(preloaded(&library(), &old), said);
+    let reference = preloaded(Path::new("libc_malloc_debug.so.0"), &old);
+    assert!(reference == said || reference.stderr.contains("cannot be preloaded"), "{reference:?}");
+}
+
+#[test]
 fn r6_blocks_of_layered_callbacks_go_back_the_way_they_came() {
     let program = with_header("glibc_layers.c", "layers", Link::Shared).run();
     assert_eq!(run(&mut Command::new(program)), fine("a 60, b 40, c 20\na 30, b 20\na 0, b 0, gone\n"));
