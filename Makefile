@@ -59,6 +59,8 @@ install: dist
 	install -m 644 $(DIST)/lib/libmemhook.a $(DESTDIR)$(PREFIX)/lib/libmemhook.a
 	install -m 644 $(DIST)/lib/memhook/memhook-static.opt $(DESTDIR)$(PREFIX)/lib/memhook/memhook-static.opt
 	install -m 644 $(DIST)/include/memhook.h $(DESTDIR)$(PREFIX)/include/memhook.h
+	install -d $(DESTDIR)$(PREFIX)/include/memhook
+	install -m 644 $(DIST)/include/memhook/glibc.h $(DESTDIR)$(PREFIX)/include/memhook/glibc.h
 	for pc in memhook memhook-static; do \
 	  sed 's|^prefix=.*|prefix=$(PREFIX)|' $(DIST)/lib/pkgconfig/$$pc.pc \
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/$$pc.pc; \

@@ -291,7 +291,8 @@ typedef struct memhook_interceptor {
    */
   const char *name;
   /**
-   * Higher numbers stand nearer the program; among equals, who came later does.
+   * Higher numbers stand nearer the program; among equals, who came later does. Not INT32_MIN,
+   * which is below all: glibc's old variables stand there (`memhook/glibc.h`).
    */
   int32_t priority;
   /**
@@ -499,7 +500,7 @@ extern "C" {
  * as they were.
  *
  * - `EINVAL`: `table` or `out` is NULL, `struct_size` is no size that this library knows, a
- *   flag is unknown, or there is no callback.
+ *   flag is unknown, the priority is INT32_MIN, or there is no callback.
  * - `ENOMEM`: there was no memory for the new chain.
  * - `ENOSPC`: 4,095 sets of interceptors own blocks already.
  *

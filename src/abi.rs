@@ -183,7 +183,8 @@ pub struct memhook_interceptor {
     pub struct_size: usize,
     /// A name for listings and messages, of which 31 bytes are kept; or NULL.
     pub name: *const c_char,
-    /// Higher numbers stand nearer the program; among equals, who came later does.
+    /// Higher numbers stand nearer the program; among equals, who came later does. Not INT32_MIN,
+    /// which is below all: glibc's old variables stand there (`memhook/glibc.h`).
     pub priority: i32,
     /// `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, or 0.
     pub flags: u32,

@@ -136,6 +136,8 @@ pub(crate) fn abandon(record: &Record) {
     record.word.store(word & guard::SUSPENDED, Ordering::Release);
     // ORDERING [none]: Relaxed. Read by this thread only.
     record.frame.store(NO_FRAME, Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. Written by this thread; it was on the frames that are gone.
+    record.inner.store(core::ptr::null_mut(), Ordering::Relaxed);
     // ORDERING [use]: Release. Had it been counting a block, it would have gone on.
     record.settling.store(false, Ordering::Release);
     // ORDERING [none]: Relaxed. Written by this thread.

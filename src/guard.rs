@@ -36,6 +36,7 @@ use crate::roster::{Link, Roster};
 use crate::scratch;
 use crate::sys::thread::{self, Thread};
 use crate::sys::tls;
+use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Bit of the word: the thread is in a read section.
@@ -74,6 +75,9 @@ pub(crate) struct Record {
     pub(crate) settling: AtomicBool,
     /// Whether the thread is running deferred work, so that work which that entails is left to it.
     pub(crate) polling: AtomicBool,
+    /// What answers the calls that this thread makes inside a callback; null: the backend. See
+    /// `dispatch::Inner`, which it is.
+    pub(crate) inner: AtomicPtr<c_void>,
     /// `MEMHOOK_DURING_` bits that hold for this thread.
     pub(crate) circumstances: AtomicU32,
     /// Entry points that arrived since a self-test set the highest bit.
@@ -190,6 +194,8 @@ impl Record {
             // A thread that ended inside a callback left its section open.
             // ORDERING [none]: Relaxed. The next entry of a section orders it.
             self.word.store(0, Ordering::Relaxed);
+            // ORDERING [none]: Relaxed. As above.
+            self.inner.store(core::ptr::null_mut(), Ordering::Relaxed);
         }
         taken
     }
@@ -320,6 +326,8 @@ pub(crate) fn forked() {
         if !is_mine {
             // ORDERING [none]: Relaxed. No other thread exists yet.
             record.word.store(0, Ordering::Relaxed);
+            // ORDERING [none]: Relaxed. As above.
+            record.inner.store(core::ptr::null_mut(), Ordering::Relaxed);
         }
     }
 }
@@ -329,7 +337,7 @@ static EXIT_KEY: AtomicU32 = AtomicU32::new(0);
 
 /// Has `thread_exits` called in every thread that exits. Called once, by the constructor. Without
 /// a key for it, the exit of threads goes unnoticed.
-pub(crate) fn watch_thread_exit(thread_exits: unsafe extern "C" fn(*mut core::ffi::c_void)) {
+pub(crate) fn watch_thread_exit(thread_exits: unsafe extern "C" fn(*mut c_void)) {
     let mut key = 0;
     // SAFETY: `key` is writable; the destructor stays loaded for ever.
     if unsafe { libc::pthread_key_create(&raw mut key, Some(thread_exits)) } == 0 {

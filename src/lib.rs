@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! entry start api       what C sees: the interposed symbols; the first call; memhook_…
+//! glibc                 the removed variables, as interceptors
 //! dispatch registry     an allocation call; a change of hooks. Siblings: they never meet
 //! chain ownership       the immutable list of hooks; which interceptors made a block
 //! backend grace guard   the allocator below; read sections; "this thread is inside"
@@ -31,6 +32,7 @@ compile_error!(
 pub mod api;
 
 mod entry;
+mod glibc;
 mod selftest;
 mod start;
 

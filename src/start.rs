@@ -14,11 +14,12 @@ use crate::abi::*;
 use crate::backend::{self, Entries};
 use crate::chain;
 use crate::dispatch;
+use crate::glibc;
 use crate::grace;
 use crate::guard;
 use crate::registry;
-use crate::sys::barrier;
 use crate::sys::elf::for_each_object;
+use crate::sys::{self, barrier};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 const UNTOUCHED: u32 = 0;
@@ -31,48 +32,41 @@ core::arch::global_asm!(".weak memhook_initialize_hook");
 
 /// The program's `memhook_initialize_hook`, where it defines one that is not NULL.
 fn initialize_hook() -> Option<unsafe extern "C" fn()> {
-    let place: *const Option<unsafe extern "C" fn()>;
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: reads the address of a weak symbol, null where nobody defines it.
-    unsafe {
-        core::arch::asm!("mov {}, qword ptr [rip + memhook_initialize_hook@GOTPCREL]", out(reg) place,
-                         options(nostack, readonly, preserves_flags));
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: reads the address of a weak symbol, null where nobody defines it.
-    unsafe {
-        core::arch::asm!("adrp {0}, :got:memhook_initialize_hook",
-                         "ldr {0}, [{0}, #:got_lo12:memhook_initialize_hook]", out(reg) place,
-                         options(nostack, readonly, preserves_flags));
-    }
+    let place = sys::weak!(memhook_initialize_hook).cast::<Option<unsafe extern "C" fn()>>();
     // SAFETY: null, or a variable of this type by the header's declaration.
     unsafe { place.as_ref() }.copied().flatten()
 }
 
 /// Starts the library if nobody has yet.
 pub(crate) fn ensure() {
+    ensure_by(false);
+}
+
+fn ensure_by(call: bool) {
     // ORDERING [start]: Acquire. What the initialize hook did. Other end: `start`.
     if STATE.load(Ordering::Acquire) == UNTOUCHED {
-        start();
+        start(call);
     }
 }
 
 #[cold]
-fn start() {
+fn start(by_call: bool) {
     backend::resolve();
     // ORDERING [start]: Acquire and Acquire. Other end: the store below.
     if STATE.compare_exchange(UNTOUCHED, STARTING, Ordering::Acquire, Ordering::Acquire).is_err() {
         return;
     }
     barrier::choose();
-    let errno = crate::sys::thread::errno_location();
+    let errno = sys::thread::errno_location();
     // SAFETY: errno of this thread.
     let before = unsafe { errno.read() };
     let suspended = guard::record().filter(|record| record.suspend());
+    glibc::begin(by_call);
     if let Some(hook) = initialize_hook() {
         // SAFETY: the program's own function, by the contract of the variable.
         unsafe { hook() };
     }
+    glibc::initialize();
     if let Some(record) = suspended {
         record.resume();
     }
@@ -88,7 +82,7 @@ fn start() {
 
 /// Where the entry stubs find the entry table to use before the first chain is published.
 pub(crate) unsafe extern "C" fn first() -> *const Entries {
-    ensure();
+    ensure_by(true);
     backend::resolve();
     if chain::is_first() { &raw const backend::FUNCTIONS } else { chain::entries() }
 }

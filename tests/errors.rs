@@ -34,6 +34,7 @@ register struct_size too large: EINVAL
 register struct_size SIZE_MAX: EINVAL
 register flag 4: EINVAL
 register flag 1 << 31: EINVAL
+register priority INT32_MIN: EINVAL
 register no callback: EINVAL
 register release only: EINVAL
 observe NULL table: EINVAL

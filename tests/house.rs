@@ -15,14 +15,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("backend", &["abi", "sys"]),
     ("ownership", &["chain", "grace", "guard", "scratch", "sys"]),
     ("chain", &["entry", "ownership", "grace", "guard", "backend", "scratch", "roster", "abi"]),
-    ("dispatch", &["chain", "ownership", "grace", "guard", "backend", "abi", "sys"]),
+    ("dispatch", &["chain", "ownership", "grace", "guard", "backend", "scratch", "abi", "sys"]),
     ("registry", &["chain", "ownership", "grace", "guard", "scratch", "roster", "abi", "sys"]),
-    ("start", &["registry", "dispatch", "chain", "grace", "guard", "backend", "abi", "sys"]),
+    (
+        "glibc",
+        &["registry", "dispatch", "chain", "ownership", "grace", "guard", "scratch", "roster", "abi", "sys"],
+    ),
+    ("start", &["glibc", "registry", "dispatch", "chain", "grace", "guard", "backend", "abi", "sys"]),
     ("entry", &["start", "dispatch", "chain", "api", "abi"]),
     ("selftest", &["entry", "registry", "dispatch", "guard", "backend", "abi", "sys"]),
     (
         "api",
-        &["selftest", "start", "registry", "dispatch", "chain", "guard", "backend", "scratch", "abi", "sys"],
+        &[
+            "selftest", "start", "glibc", "registry", "dispatch", "chain", "guard", "backend", "scratch",
+            "abi", "sys",
+        ],
     ),
 ];
 

@@ -42,22 +42,55 @@ fn r4_every_release_runs_once_in_a_fully_static_program_too() {
     stress(&mut Command::new(build("stress-static", Link::Static)), "2", "2");
 }
 
-/// Runs a program under memcheck, which watches glibc's allocator below the library and leaves the
-/// library's own entry points alone. Skipped, by name, where there is no valgrind.
-fn memcheck(folder_name: &str, source: &Path) {
+/// Runs a program under one of valgrind's tools, with its own malloc left out of it: what happens, and
+/// what happens without. Skipped, by name, where there is no valgrind.
+fn valgrind(folder_name: &str, source: &Path, options: &[&str]) -> Option<(Outcome, Outcome)> {
     if Command::new("valgrind").arg("--version").output().is_err() {
         eprintln!("{folder_name}: skipped: there is no valgrind here");
-        return;
+        return None;
     }
     let program = compile(source, &folder(folder_name).join("program"), Link::Shared).run();
     let plain = run(&mut Command::new(&program));
+    assert_eq!(plain.status, 0, "{}", plain.stderr);
     let mut command = Command::new("valgrind");
-    command.args(["-q", "--error-exitcode=99", "--leak-check=full", "--fair-sched=yes"]);
+    command.args(["-q", "--error-exitcode=99", "--fair-sched=yes"]).args(options);
     // Or valgrind puts its own malloc in place of every object's.
     command.arg("--soname-synonyms=somalloc=nouserintercepts");
-    let watched = run(command.arg(program));
-    assert_eq!(plain.status, 0, "{}", plain.stderr);
-    assert_eq!(watched, Outcome { status: 0, stdout: plain.stdout, stderr: String::new() });
+    Some((support::run_for(command.arg(program), 300), plain))
+}
+
+/// memcheck watches glibc's allocator below the library and leaves the library's own entry points alone.
+fn memcheck(folder_name: &str, source: &Path) {
+    if let Some((watched, plain)) = valgrind(folder_name, source, &["--leak-check=full"]) {
+        assert_eq!(watched, Outcome { status: 0, stdout: plain.stdout, stderr: String::new() });
+    }
+}
+
+/// helgrind watches the program's callbacks; the library itself is suppressed, for the reason that the file
+/// gives.
+fn helgrind(folder_name: &str, source: &Path) -> Option<Outcome> {
+    let reasons = root().join("tests/valgrind/helgrind.supp");
+    let reasons = format!("--suppressions={}", reasons.display());
+    valgrind(folder_name, source, &["--tool=helgrind", &reasons]).map(|(watched, _)| watched)
+}
+
+#[test]
+fn helgrind_finds_no_race_in_callbacks_that_are_right() {
+    for name in ["accounting", "swapchain"] {
+        let source = root().join(format!("examples-c/{name}.c"));
+        if let Some(watched) = helgrind(&format!("helgrind-{name}"), &source) {
+            assert_eq!((watched.status, watched.stderr.as_str()), (0, ""), "{name}");
+        }
+    }
+}
+
+#[test]
+fn helgrind_finds_a_race_in_a_callback_that_is_wrong() {
+    let source = root().join("tests/c/valgrind_race.c");
+    if let Some(watched) = helgrind("helgrind-race", &source) {
+        assert_eq!(watched.status, 99);
+        assert!(watched.stderr.contains("racy_count"), "{}", watched.stderr);
+    }
 }
 
 macro_rules! memcheck {

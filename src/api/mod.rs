@@ -15,6 +15,7 @@ pub mod backend;
 
 pub mod diagnose;
 
+pub(crate) mod glibc;
 pub(crate) mod log;
 
 use crate::abi::*;
@@ -94,7 +95,7 @@ unsafe fn read_interceptor(table: *const memhook_interceptor) -> Result<(Table, 
         || table.memalign.is_some()
         || table.free.is_some()
         || table.usable_size.is_some();
-    if table.flags & !known != 0 || !callbacks {
+    if table.flags & !known != 0 || !callbacks || table.priority == i32::MIN {
         return Err(libc::EINVAL);
     }
     Ok((Table::Interceptor(table), thread_for(table.flags)?))

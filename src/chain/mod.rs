@@ -38,7 +38,7 @@ mod head;
 mod hook;
 
 pub(crate) use head::{CURRENT, Mode, Tables, base, current, entries, is_first, publish, reclaim};
-pub(crate) use hook::{Hook, LEAVING, LINKED, OWNING, RELEASED, Table};
+pub(crate) use hook::{Hook, LEAVING, LINKED, OWNING, RELEASED, SEES_NULL, Table};
 
 use crate::abi::*;
 use crate::grace::Deferred;

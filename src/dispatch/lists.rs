@@ -22,6 +22,8 @@ pub(super) struct Lists<'a> {
     reached: Cell<usize>,
     /// Which of the hooks up to there it has passed by, one bit each.
     passed_by: Cell<u64>,
+    /// A hook outside the chain that owns what the walk made, below all others.
+    claimed: Cell<*const Hook>,
 }
 
 /// How many hooks of a chain have a bit each in `Lists::passed_by`. A walk of a longer chain announces
@@ -37,7 +39,14 @@ fn bit(i: usize) -> u64 {
 impl<'a> Lists<'a> {
     #[inline(always)]
     fn new(record: &'a Record, chain: &'a [*const Hook], owners: &'a [*const Hook]) -> Lists<'a> {
-        Lists { record, chain, owners, reached: Cell::new(0), passed_by: Cell::new(0) }
+        Lists {
+            record,
+            chain,
+            owners,
+            reached: Cell::new(0),
+            passed_by: Cell::new(0),
+            claimed: Cell::new(core::ptr::null()),
+        }
     }
 
     /// Those of a call that makes a block.
@@ -120,7 +129,7 @@ impl<'a> Lists<'a> {
     pub(super) fn makers<'m>(
         &self,
         makes: fn(&memhook_interceptor) -> bool,
-        room: &'m mut [*const Hook; MANY],
+        room: &'m mut [*const Hook],
     ) -> &'m [*const Hook] {
         let passed_by = self.passed_by.get();
         let mut len = 0;
@@ -136,7 +145,23 @@ impl<'a> Lists<'a> {
                 len += 1;
             }
         }
+        if let (Some(hook), Some(place)) = (self.claimed(), room.get_mut(len)) {
+            *place = hook;
+            len += 1;
+        }
         room.get(..len).unwrap_or(&[])
+    }
+
+    /// What this walk makes is owned by `hook` too.
+    pub(super) fn claim(&self, hook: &'static Hook) {
+        self.claimed.set(hook);
+    }
+
+    /// The hook that [`Lists::claim`] was called for.
+    #[inline(always)]
+    pub(super) fn claimed(&self) -> Option<*const Hook> {
+        let hook = self.claimed.get();
+        (!hook.is_null()).then_some(hook)
     }
 
     /// Whether hook `i` of the chain is to be called. Asked again, the answer stays the same: who

@@ -7,16 +7,19 @@
 //! inside a callback has no section of its own and goes to the backend (R5), except that an
 //! owned block goes to its owner wherever it is freed (R6).
 
+mod inner;
 mod lists;
 mod next;
 mod observe;
 mod points;
+mod resize;
 mod single;
 mod tell;
 mod zero;
 
+pub(crate) use inner::{Inner, Request};
 pub(crate) use next::{
-    next_free, next_malloc, next_memalign, next_realloc, next_usable_size, usable_size_of,
+    claim, next_free, next_malloc, next_memalign, next_realloc, next_usable_size, usable_size_of,
 };
 pub(crate) use observe::{observed_calloc, observed_free, observed_malloc, observed_realloc};
 pub(crate) use points::{
@@ -27,14 +30,15 @@ pub(crate) use single::{free, malloc};
 
 use crate::abi::*;
 use crate::backend;
-use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Hook, View};
+use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Hook, SEES_NULL, View};
 use crate::grace;
 use crate::grace::Section;
 use crate::guard;
 use crate::guard::Record;
 use crate::ownership;
+use crate::scratch;
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use lists::Lists;
 use next::Walk;
 
@@ -192,7 +196,7 @@ fn allocate_in(entered: Option<Section>, ask: &Ask, how: How, record: &'static R
     note(record, ask.entry);
     let errno = record.errno();
     let block = match entered {
-        None => how.ask_backend(ask.entry),
+        None => inner::allocate(ask, how, record),
         Some(section) => {
             let view = chain::current(&section).view(record);
             let call = ask.call(record);
@@ -243,10 +247,10 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
         BY_REALLOC => (by_realloc, |table| table.realloc.is_some()),
         _ => (by_memalign, |table| table.memalign.is_some()),
     };
-    if owner == 0 {
+    if owner == 0 && walk.claimed().is_none() {
         return block;
     }
-    if walk.is_whole() {
+    if walk.is_whole() && walk.claimed().is_none() {
         if ownership::mark(block, owner) {
             ownership::made(owner, record);
             return block;
@@ -255,15 +259,16 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
         give_back(block, call, view, unsafe { ownership::members(owner) }, record);
         return refuse(libc::ENOMEM);
     }
-    made_by_some(block, &walk, how, view, makes, record)
+    made_by_others(block, &walk, how, view, makes, record)
 }
 
 type Makes = fn(&memhook_interceptor) -> bool;
 
-/// Marks a new block of a call that has passed interceptors by.
+/// Marks a new block as made by others than the view says: some of its interceptors were passed
+/// by, or one has claimed the block for another hook.
 #[cold]
 #[inline(never)]
-fn made_by_some(
+fn made_by_others(
     block: *mut c_void,
     walk: &Walk,
     how: How,
@@ -272,12 +277,20 @@ fn made_by_some(
     record: &Record,
 ) -> *mut c_void {
     let call = walk.call;
-    let mut room = [core::ptr::null(); lists::MANY];
-    let makers = walk.lists.as_ref().map_or(&[][..], |lists| lists.makers(makes, &mut room));
-    if makers.is_empty() {
-        return block;
-    }
-    match ownership::find_or_create(makers) {
+    let all = view.interceptors.get();
+    let mut room = [core::ptr::null(); lists::MANY + 1];
+    let many = all.len() >= room.len();
+    let larger = if many { scratch::malloc(size_of_val(all) + 8) } else { NONE.cast() };
+    let room = if larger.is_null() {
+        &mut room[..]
+    } else {
+        // SAFETY: a fresh block with room for one more than the view's interceptors.
+        unsafe { core::slice::from_raw_parts_mut(larger.cast(), all.len() + 1) }
+    };
+    let makers = walk.lists.as_ref().map_or(&[][..], |lists| lists.makers(makes, room));
+    let list = if makers.is_empty() { Ok(0) } else { ownership::find_or_create(makers) };
+    let block = match list {
+        Ok(0) => block,
         Ok(list) if ownership::mark(block, list) => {
             ownership::made(list, record);
             block
@@ -287,7 +300,10 @@ fn made_by_some(
             give_back(block, call, view, makers, record);
             how.ask_backend(call.entry)
         }
-    }
+    };
+    // SAFETY: null, or the block from above, which is not used any more.
+    unsafe { scratch::free(larger) };
+    block
 }
 
 /// A new block whose mark finds no place goes back to those who made it.
@@ -320,8 +336,7 @@ fn release_in(entered: Option<Section>, ask: &Ask, record: &'static Record, fram
     note(record, ask.entry);
     let errno = record.errno();
     if owner == 0 && entered.is_none() {
-        // SAFETY: the program's block, and the backend made it.
-        unsafe { backend::free(block) };
+        inner::free(block, ask.caller, record);
         record.set_errno(errno);
         return;
     }
@@ -344,76 +359,51 @@ fn release_in(entered: Option<Section>, ask: &Ask, record: &'static Record, fram
     record.set_errno(errno);
 }
 
-/// Tells observers of a reallocarray that cannot be met.
-#[cold]
-fn refuse_resize(ask: Ask, record: &Record, section: Section) {
-    let view = chain::current(&section).view(record);
-    let call = ask.call(record);
-    tell::before(record, view.realloc_begin, &call);
-    tell::before(record, view.realloc_abort, &call);
+/// Whether an interceptor wants to see free(NULL), which hooks of programs do not.
+static NULL_FREES: AtomicBool = AtomicBool::new(false);
+
+/// Has interceptors with the flag [`SEES_NULL`] called for free(NULL).
+pub(crate) fn give_null_frees(whether: bool) {
+    // ORDERING [none]: Relaxed. The publication of the interceptor follows.
+    NULL_FREES.store(whether, Ordering::Relaxed);
 }
 
-/// realloc and reallocarray of a block. `ask.block` is not NULL; `how` is `Realloc` or `Refuse`.
-fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
-    let block = ask.block;
-    let owner = ownership::owner(block);
-    let Some(record) = guard::record() else {
-        return refuse(libc::ENOMEM);
-    };
+/// free(NULL).
+#[inline(always)]
+fn release_nothing(ask: Ask, frame: usize) {
+    let Some(record) = guard::record() else { return };
     note(record, ask.entry);
+    // ORDERING [none]: Relaxed. See `give_null_frees`.
+    if NULL_FREES.load(Ordering::Relaxed) {
+        show_nothing(ask, record, frame);
+    }
+}
+
+#[cold]
+fn show_nothing(ask: Ask, record: &'static Record, frame: usize) {
     let errno = record.errno();
-    let entered = grace::enter(record, frame);
-    // A realloc that is done cannot be undone: where its new place may not be noted, it does not begin.
-    let hopeless = owner != 0 && ownership::is_crowded() && how != How::Realloc { bytes: 0 };
-    let how = if hopeless { How::Refuse(libc::ENOMEM) } else { how };
-    let How::Realloc { bytes } = how else {
-        if let Some(section) = entered {
-            refuse_resize(ask, record, section);
-        }
-        return how.ask_backend(ask.entry);
-    };
-    if owner == 0 && entered.is_none() {
-        // SAFETY: the program's block, and the backend made it.
-        let new = unsafe { backend::realloc(block, bytes) };
-        if !new.is_null() {
-            record.set_errno(errno);
-        }
-        return new;
-    }
-    let call = ask.call(record);
-    let nested = entered.is_none();
-    let section = entered.unwrap_or_else(|| grace::enter_anyhow(record, frame));
-    let view = chain::current(&section).view(record);
-    let heard = if nested { None } else { Some(view) };
-    if let Some(view) = heard {
-        tell::before(record, view.realloc_begin, &call);
-    }
-    if owner != 0 {
-        ownership::clear(block);
-    }
-    let lists = Lists::taking(heard, owner, record);
-    let walk = Walk::new(&call, lists);
-    let new = walk.realloc(block, bytes);
-    // The old block is gone when there is a new one, and when it was resized to nothing.
-    let done = !new.is_null() || bytes == 0;
-    let outcome = if !new.is_null() || done { errno } else { walk.failure() };
-    if owner != 0 {
-        match (new.is_null(), done) {
-            (false, _) => ownership::mark_surely(new, owner),
-            (true, false) => ownership::mark_surely(block, owner),
-            (true, true) => ownership::gone(owner, record),
+    match grace::enter(record, frame) {
+        None => inner::free(ask.block, ask.caller, record),
+        Some(section) => {
+            let view = chain::current(&section).view(record);
+            let call = ask.call(record);
+            for &hook in view.keepers.get() {
+                // SAFETY: in the chain of the call's section.
+                let hook = unsafe { &*hook };
+                let table = hook.interceptor().filter(|table| table.flags & SEES_NULL != 0);
+                let Some((free, user)) = table.and_then(|t| Some((t.free?, t.user))) else { continue };
+                let before = grace::announce_interceptor(record, hook.bit());
+                if hook.is_passed_by() {
+                    grace::retract_interceptor(record, before);
+                    continue;
+                }
+                // SAFETY: the library's own, which takes NULL for `next` and the block.
+                unsafe { free(core::ptr::null_mut(), NONE, &raw const call, user) }
+            }
+            drop(section);
         }
     }
-    if let Some(view) = heard {
-        if done {
-            tell::after(record, view.realloc_commit, &call, new);
-        } else {
-            tell::before(record, view.realloc_abort, &call);
-        }
-    }
-    drop(section);
-    record.set_errno(outcome);
-    new
+    record.set_errno(errno);
 }
 
 const NONE: *mut c_void = core::ptr::null_mut();

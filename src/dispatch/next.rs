@@ -50,6 +50,12 @@ impl<'a> Walk<'a> {
         self.lists.as_ref().is_none_or(Lists::is_whole)
     }
 
+    /// The hook that [`claim`] was called for.
+    #[inline(always)]
+    pub(super) fn claimed(&self) -> Option<*const Hook> {
+        self.lists.as_ref().and_then(Lists::claimed)
+    }
+
     /// The walk of a call that has met its last interceptor.
     #[inline(always)]
     pub(super) fn to_the_backend(call: &'a memhook_call) -> Walk<'a> {
@@ -316,6 +322,21 @@ impl<'a> Place<'a> {
 unsafe fn place<'a>(next: *mut memhook_next) -> &'a Place<'a> {
     // SAFETY: the caller's contract and invariant 1.
     unsafe { &*next.cast::<Place<'a>>() }
+}
+
+/// What this call makes is owned by `hook` too, which is in no chain and never goes: it stands below all
+/// others.
+///
+/// # Safety
+///
+/// `next` was given to a callback that has not returned.
+pub(crate) unsafe fn claim(next: *mut memhook_next, hook: &'static Hook) {
+    // SAFETY: the caller's contract.
+    let walk = unsafe { place(next) }.walk;
+    // A walk without lists is that of an interceptor of the program's, which claims nothing.
+    if let Some(lists) = &walk.lists {
+        lists.claim(hook);
+    }
 }
 
 /// # Safety

@@ -8,7 +8,8 @@ use super::lists::Lists;
 use super::next::Walk;
 use super::note;
 use super::release;
-use super::resize;
+use super::release_nothing;
+use super::resize::resize;
 use crate::abi::*;
 use crate::backend;
 use crate::chain;
@@ -132,12 +133,7 @@ pub(crate) unsafe extern "C" fn pvalloc(requested: usize, frame: usize, caller: 
 
 fn any_free(entry: u32, block: *mut c_void, requested: usize, alignment: usize, frame: usize, caller: usize) {
     let ask = Ask::bytes(entry, requested, caller).aligned(alignment).of(block);
-    if !block.is_null() {
-        return release(ask, frame);
-    }
-    if let Some(record) = guard::record() {
-        note(record, entry);
-    }
+    if block.is_null() { release_nothing(ask, frame) } else { release(ask, frame) }
 }
 
 #[cold]

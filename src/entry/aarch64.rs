@@ -45,8 +45,9 @@ macro_rules! start_then_jump {
     };
 }
 
-/// Adds the stack pointer and the return address behind 1, 2 or 3 arguments.
+/// Adds the stack pointer and the return address behind 0, 1, 2 or 3 arguments.
 macro_rules! add_frame_and_caller {
+    ($target:path, 0) => { add_frame_and_caller!(@ $target, "x0", "x1") };
     ($target:path, 1) => { add_frame_and_caller!(@ $target, "x1", "x2") };
     ($target:path, 2) => { add_frame_and_caller!(@ $target, "x2", "x3") };
     ($target:path, 3) => { add_frame_and_caller!(@ $target, "x3", "x4") };

@@ -116,6 +116,36 @@ pub unsafe extern "C" fn memhook_log() {
     hand_on_variadic!(crate::api::log::log)
 }
 
+macro_rules! accessors {
+    ($($name:ident => $target:path, $variable:literal;)*) => {
+        /// What the macros of `memhook/glibc.h` call. Which thread's copy of a variable is meant depends on
+        /// whether the caller is inside a callback, hence on its stack pointer.
+        #[allow(unreachable_pub, reason = "reached by name from outside the library")]
+        mod accessors {
+            $(
+                #[doc = concat!("Where the calling thread reads and writes `", $variable, "`. Never NULL.")]
+                ///
+                /// # Safety
+                ///
+                /// None is needed.
+                #[cfg_attr(not(test), unsafe(no_mangle))]
+                #[unsafe(naked)]
+                pub unsafe extern "C" fn $name() {
+                    add_frame_and_caller!($target, 0)
+                }
+            )*
+        }
+    };
+}
+
+accessors! {
+    memhook_glibc_malloc_hook => crate::api::glibc::malloc_hook, "__malloc_hook";
+    memhook_glibc_realloc_hook => crate::api::glibc::realloc_hook, "__realloc_hook";
+    memhook_glibc_memalign_hook => crate::api::glibc::memalign_hook, "__memalign_hook";
+    memhook_glibc_free_hook => crate::api::glibc::free_hook, "__free_hook";
+    memhook_glibc_after_morecore_hook => crate::api::glibc::after_morecore_hook, "__after_morecore_hook";
+}
+
 /// The stubs of each mode, by entry point.
 pub(crate) const TABLES: Tables = Tables {
     first: [

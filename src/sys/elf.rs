@@ -15,6 +15,7 @@ pub(crate) struct Object {
     segment_count: usize,
     symbols: *const libc::Elf64_Sym,
     strings: *const c_char,
+    strings_len: usize,
     gnu_hash: *const u32,
     sysv_hash: *const u32,
     versions: *const u16,
@@ -43,10 +44,12 @@ const DT_STRTAB: i64 = 5;
 const DT_SYMTAB: i64 = 6;
 const DT_RELA: i64 = 7;
 const DT_RELASZ: i64 = 8;
+const DT_STRSZ: i64 = 10;
 const DT_JMPREL: i64 = 23;
 const DT_GNU_HASH: i64 = 0x6fff_fef5;
 const DT_VERSYM: i64 = 0x6fff_fff0;
 
+const STT_OBJECT: u8 = 1;
 const STT_FUNC: u8 = 2;
 const STT_GNU_IFUNC: u8 = 10;
 const SHN_UNDEF: u16 = 0;
@@ -55,6 +58,10 @@ const SHN_UNDEF: u16 = 0;
 const POINTER_RELOCATIONS: [u32; 3] = [1, 6, 7]; // R_X86_64_64, GLOB_DAT, JUMP_SLOT
 #[cfg(target_arch = "aarch64")]
 const POINTER_RELOCATIONS: [u32; 3] = [257, 1025, 1026]; // R_AARCH64_ABS64, GLOB_DAT, JUMP_SLOT
+#[cfg(target_arch = "x86_64")]
+const VARIABLE_RELOCATIONS: [u32; 3] = [1, 6, 5]; // R_X86_64_64, GLOB_DAT, COPY
+#[cfg(target_arch = "aarch64")]
+const VARIABLE_RELOCATIONS: [u32; 3] = [257, 1025, 1024]; // R_AARCH64_ABS64, GLOB_DAT, COPY
 
 /// Calls `visit` for every object in link order until it returns false.
 pub(crate) fn for_each_object(visit: &mut dyn FnMut(&Object) -> bool) {
@@ -103,6 +110,7 @@ impl Object {
             segment_count: info.dlpi_phnum.into(),
             symbols: core::ptr::null(),
             strings: core::ptr::null(),
+            strings_len: 0,
             gnu_hash: core::ptr::null(),
             sysv_hash: core::ptr::null(),
             versions: core::ptr::null(),
@@ -121,6 +129,7 @@ impl Object {
             match tag {
                 0 => break,
                 DT_STRTAB => object.strings = address as _,
+                DT_STRSZ => object.strings_len = value,
                 DT_SYMTAB => object.symbols = address as _,
                 DT_GNU_HASH => object.gnu_hash = address as _,
                 DT_HASH => object.sysv_hash = address as _,
@@ -180,6 +189,35 @@ impl Object {
             STT_GNU_IFUNC => Some(choose(address)),
             _ => None,
         }
+    }
+
+    /// The address of the variable `name` that the object defines, and whether in an old version only.
+    pub(crate) fn variable(&self, name: &CStr) -> Option<(usize, bool)> {
+        if !self.is_dynamic() {
+            return None;
+        }
+        let current = self.find(name, false);
+        let symbol = current.or_else(|| self.find(name, true))?;
+        let address = self.base.wrapping_add(symbol.st_value as usize);
+        (symbol.st_info & 15 == STT_OBJECT).then_some((address, current.is_none()))
+    }
+
+    /// Whether the object's code refers to the variable `name`, be it its own or another's.
+    pub(crate) fn refers_to(&self, name: &CStr) -> bool {
+        if !self.is_dynamic() {
+            return false;
+        }
+        // Most objects do not even have the name: that is quickly seen.
+        let bytes = name.to_bytes_with_nul();
+        // SAFETY: DT_STRSZ is the size of the string table.
+        let named = unsafe {
+            libc::memmem(self.strings.cast(), self.strings_len, bytes.as_ptr().cast(), bytes.len())
+        };
+        let mut refers = false;
+        if !named.is_null() {
+            self.for_each_relocation(name, VARIABLE_RELOCATIONS, &mut |_| refers = true);
+        }
+        refers
     }
 
     fn find(&self, name: &CStr, old: bool) -> Option<&libc::Elf64_Sym> {
@@ -255,12 +293,17 @@ impl Object {
     /// Calls `visit` with each place where the object keeps the address of the function `name`: its
     /// relocated pointers.
     pub(crate) fn for_each_binding(&self, name: &CStr, visit: &mut dyn FnMut(*const usize)) {
+        self.for_each_relocation(name, POINTER_RELOCATIONS, visit);
+    }
+
+    /// Calls `visit` with the place of each relocation of these types that names the symbol.
+    fn for_each_relocation(&self, name: &CStr, types: [u32; 3], visit: &mut dyn FnMut(*const usize)) {
         for (table, bytes) in self.relocations {
             let count = bytes / size_of::<Relocation>();
             for i in 0..count {
                 // SAFETY: DT_RELASZ and DT_PLTRELSZ give the size of the table.
                 let relocation = unsafe { &*(table as *const Relocation).wrapping_add(i) };
-                if !POINTER_RELOCATIONS.contains(&(relocation.info as u32)) {
+                if !types.contains(&(relocation.info as u32)) {
                     continue;
                 }
                 let index = (relocation.info >> 32) as usize;

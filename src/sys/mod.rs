@@ -10,6 +10,28 @@ mod syscall;
 pub(crate) mod thread;
 pub(crate) mod tls;
 
+/// The address of a weak symbol, null where nobody defines it.
+macro_rules! weak {
+    ($symbol:ident) => {{
+        let place: *const ();
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: reads the address that the linker gave the symbol.
+        unsafe {
+            core::arch::asm!(concat!("mov {}, qword ptr [rip + ", stringify!($symbol), "@GOTPCREL]"), out(reg) place,
+                             options(nostack, readonly, preserves_flags));
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: reads the address that the linker gave the symbol.
+        unsafe {
+            core::arch::asm!(concat!("adrp {0}, :got:", stringify!($symbol)),
+                             concat!("ldr {0}, [{0}, #:got_lo12:", stringify!($symbol), "]"), out(reg) place,
+                             options(nostack, readonly, preserves_flags));
+        }
+        place
+    }};
+}
+pub(crate) use weak;
+
 /// Writes to standard error. A full or closed one loses the text: there is nobody to tell.
 pub(crate) fn write_error(mut text: &[u8]) {
     while !text.is_empty() {

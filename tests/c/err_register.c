@@ -22,6 +22,8 @@ static void wrong_interceptors(void)
     REFUSED_OUT("register flag 4", id_out, memhook_register(&table, &id_out));
     table = good, table.flags = 0x80000001u;
     REFUSED_OUT("register flag 1 << 31", id_out, memhook_register(&table, &id_out));
+    table = good, table.priority = INT32_MIN;
+    REFUSED_OUT("register priority INT32_MIN", id_out, memhook_register(&table, &id_out));
     memset(&table, 0, sizeof table), table.struct_size = sizeof table;
     REFUSED_OUT("register no callback", id_out, memhook_register(&table, &id_out));
     table.release = count_release;

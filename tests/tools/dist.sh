@@ -8,9 +8,10 @@ here=$(cd "$(dirname "$0")/../.." && pwd)
 CC=${CC:-cc}
 work=$dist/work
 rm -rf "$work"
-mkdir -p "$work" "$dist/lib/memhook" "$dist/lib/pkgconfig" "$dist/include"
+mkdir -p "$work" "$dist/lib/memhook" "$dist/lib/pkgconfig" "$dist/include/memhook"
 
 install -m 644 "$here/include/memhook.h" "$dist/include/memhook.h"
+install -m 644 "$here/include/memhook/glibc.h" "$dist/include/memhook/glibc.h"
 # A new file each time: a running process keeps the one that it has mapped.
 install -m 755 "$build/libmemhook.so" "$dist/lib/libmemhook.so.0.new"
 mv -f "$dist/lib/libmemhook.so.0.new" "$dist/lib/libmemhook.so.0"

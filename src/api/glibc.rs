@@ -1,0 +1,34 @@
+//! What stands behind the macros of `memhook/glibc.h`, which declares and documents them. `entry` has
+//! the functions that C calls, and adds the caller's stack pointer.
+
+use crate::glibc::{self, FREE, MALLOC, MEMALIGN, REALLOC};
+use crate::start;
+
+type Place = *mut *mut ();
+
+fn variable(kind: usize, frame: usize) -> Place {
+    super::with_errno_kept(|| {
+        start::ensure();
+        glibc::variable(kind, frame)
+    })
+}
+
+pub(crate) extern "C" fn malloc_hook(frame: usize) -> Place {
+    variable(MALLOC, frame)
+}
+
+pub(crate) extern "C" fn realloc_hook(frame: usize) -> Place {
+    variable(REALLOC, frame)
+}
+
+pub(crate) extern "C" fn memalign_hook(frame: usize) -> Place {
+    variable(MEMALIGN, frame)
+}
+
+pub(crate) extern "C" fn free_hook(frame: usize) -> Place {
+    variable(FREE, frame)
+}
+
+pub(crate) extern "C" fn after_morecore_hook(_frame: usize) -> Place {
+    glibc::after_morecore()
+}

@@ -1,0 +1,301 @@
+//! A callback at work in a thread: its own copies of the variables, and the calls that it makes.
+//!
+//! # Invariants
+//!
+//! 1. A frame is on the stack of the call that its record's `inner` leads to it for.
+
+use super::set::Set;
+use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, Values, Variable};
+use super::{FreeFn, MallocFn, MemalignFn, ReallocFn, all_in_force, callbacks, is_plain_memory, place, set};
+use crate::dispatch::{Inner, Request};
+use crate::guard::{self, Record};
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::mem::transmute;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+/// How many of the blocks that a callback was given are remembered: as many of the first as of the last.
+const REMEMBERED: usize = 8;
+
+/// A callback at work.
+#[repr(C)]
+pub(super) struct Frame {
+    /// First, so that a pointer to it is one to the frame.
+    inner: Inner,
+    copies: [Variable; 4],
+    /// What the copies were at entry.
+    given: Values,
+    /// The block that an owner's callback takes back, which it may hand on as it is.
+    subject: *mut c_void,
+    /// The number of this frame, and whether no other was open when it was entered: for plain memory.
+    number: u64,
+    alone: bool,
+    /// The callbacks that have been called and have not returned, innermost first.
+    running: Cell<*const Running>,
+    blocks: Blocks,
+}
+
+/// Blocks that the backend gave a callback: the first, and the last.
+pub(super) struct Blocks {
+    first: [Cell<*mut c_void>; REMEMBERED],
+    last: [Cell<*mut c_void>; REMEMBERED],
+    count: Cell<usize>,
+}
+
+impl Blocks {
+    const fn new() -> Blocks {
+        Blocks {
+            first: [const { Cell::new(core::ptr::null_mut()) }; REMEMBERED],
+            last: [const { Cell::new(core::ptr::null_mut()) }; REMEMBERED],
+            count: Cell::new(0),
+        }
+    }
+
+    fn add(&self, block: *mut c_void) {
+        let n = self.count.get();
+        self.count.set(n.wrapping_add(1));
+        if let Some(place) = self.first.get(n).or_else(|| self.last.get(n % REMEMBERED)) {
+            place.set(block);
+        }
+    }
+
+    pub(super) fn have(&self, block: *mut c_void) -> bool {
+        self.first.iter().chain(&self.last).any(|place| place.get() == block)
+    }
+}
+
+/// Frames that were entered, and that were left, while the variables are plain memory.
+static ENTERED: AtomicU64 = AtomicU64::new(0);
+static LEFT: AtomicU64 = AtomicU64::new(0);
+
+/// How many frames were entered so far.
+pub(super) fn entered() -> u64 {
+    // ORDERING [window]: Acquire. What is read of the variables after it is as late. Other end: `run`.
+    ENTERED.load(Ordering::Acquire)
+}
+
+struct Running {
+    callback: Callback,
+    /// Which variables it has asked for, one bit each.
+    touched: Cell<u32>,
+    outer: *const Running,
+}
+
+/// How often a callback may be running in a thread.
+const DEPTH: usize = 32;
+
+impl Frame {
+    /// The innermost frame of the thread; in a callback only.
+    pub(super) fn of(record: &Record) -> Option<&Frame> {
+        // ORDERING [none]: Relaxed. Written by this thread.
+        let inner = record.inner.load(Ordering::Relaxed).cast::<Frame>();
+        // SAFETY: only frames are stored there; invariant 1.
+        unsafe { inner.as_ref() }
+    }
+
+    /// The copy of a variable.
+    pub(super) fn copy(&self, kind: usize) -> Option<&Variable> {
+        self.copies.get(kind)
+    }
+
+    /// What stands in the variables for the calling thread's next call.
+    pub(super) fn values() -> Values {
+        match guard::record().and_then(Frame::of) {
+            Some(frame) => core::array::from_fn(|kind| frame.value(kind)),
+            None => all_in_force(),
+        }
+    }
+
+    /// Runs a callback for a request in a frame of its own, with these values as its copies of the
+    /// variables, its own among them. Gives its answer, and the blocks that the backend gave it.
+    ///
+    /// What it leaves in its copies is carried to the variables, except for an `owner`, which takes a block
+    /// back, that is not in force there: it must not come back with its blocks.
+    pub(super) fn run(
+        mut values: Values,
+        callback: Callback,
+        owner: Option<&Set>,
+        request: Request,
+        caller: *const c_void,
+    ) -> (*mut c_void, Blocks) {
+        let (kind, block) = aim(request);
+        let subject = if owner.is_some() { block } else { core::ptr::null_mut() };
+        let owner = owner.filter(|_| values.get(kind) != Some(&callback));
+        if let Some(value) = values.get_mut(kind) {
+            *value = callback;
+        }
+        let plain = is_plain_memory();
+        // ORDERING [window]: AcqRel. Before the callback takes itself out. Other end: `entered`.
+        let number = if plain { ENTERED.fetch_add(1, Ordering::AcqRel) + 1 } else { 0 };
+        let frame = Frame {
+            number,
+            // ORDERING [none]: Relaxed. Two callbacks that race for a variable do so in any order.
+            alone: number.wrapping_sub(LEFT.load(Ordering::Relaxed)) <= 1,
+            inner: Inner { answer, answered },
+            copies: values.map(AtomicPtr::new),
+            given: values,
+            subject,
+            running: Cell::new(core::ptr::null()),
+            blocks: Blocks::new(),
+        };
+        let record = guard::record();
+        // ORDERING [none]: Relaxed. The program's variable.
+        let memory: Values = core::array::from_fn(|kind| place(kind).load(Ordering::Relaxed));
+        let own = (&raw const frame).cast_mut().cast::<c_void>();
+        // ORDERING [none]: Relaxed. Read by this thread, and by others whether it is null.
+        let outer = record.map(|record| record.inner.swap(own, Ordering::Relaxed));
+        let result = frame.call(callback, || perform(callback, request, caller));
+        if let (Some(record), Some(outer)) = (record, outer) {
+            // ORDERING [none]: Relaxed. As above.
+            record.inner.store(outer, Ordering::Relaxed);
+        }
+        match owner {
+            None => frame.carry(record.and_then(Frame::of)),
+            Some(set) if plain => {
+                for (kind, to) in
+                    memory.into_iter().enumerate().filter(|&(kind, to)| set.callback(kind) != to)
+                {
+                    let from = set.callback(kind);
+                    // ORDERING [none]: Relaxed and Relaxed. The program's variable.
+                    let _ = place(kind).compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+                }
+            }
+            Some(_) => {}
+        }
+        if plain {
+            // ORDERING [none]: Relaxed. See `alone`.
+            LEFT.fetch_add(1, Ordering::Relaxed);
+        }
+        (result, frame.blocks)
+    }
+
+    fn call(&self, callback: Callback, call: impl FnOnce() -> *mut c_void) -> *mut c_void {
+        let running = Running { callback, touched: Cell::new(0), outer: self.running.get() };
+        self.running.set(&raw const running);
+        let result = call();
+        self.running.set(running.outer);
+        result
+    }
+
+    /// Takes what was changed in the copies to the variables, or to the copies of the outer callback.
+    fn carry(&self, outer: Option<&Frame>) {
+        for (kind, (copy, &given)) in self.copies.iter().zip(&self.given).enumerate() {
+            // ORDERING [none]: Relaxed. Written by this thread.
+            let left = copy.load(Ordering::Relaxed);
+            if left != given {
+                let to = outer.and_then(|frame| frame.copy(kind)).unwrap_or_else(|| place(kind));
+                // ORDERING [none]: Relaxed. The program's variable: its own synchronisation orders it.
+                to.store(left, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// What stands in a variable for the callback: its own copy, or, where it writes to plain memory, that.
+    fn value(&self, kind: usize) -> Callback {
+        // ORDERING [none]: Relaxed. Written by this thread.
+        let copy = self.copies.get(kind).map_or(NOBODY, |copy| copy.load(Ordering::Relaxed));
+        let value = match self.given.get(kind) {
+            Some(&given) if given == copy && is_plain_memory() => {
+                // ORDERING [none]: Relaxed. The program's variable.
+                let memory = place(kind).load(Ordering::Relaxed);
+                // ORDERING [none]: Relaxed. See `run`.
+                let alone = self.alone && ENTERED.load(Ordering::Relaxed) == self.number;
+                // Another thread's callback may have put it in again that ours has taken out.
+                if memory == given && !alone { NOBODY } else { memory }
+            }
+            _ => copy,
+        };
+        if callbacks::is_initial(value) { NOBODY } else { value }
+    }
+
+    /// Whether a callback of this thread may be called by one. Not by itself if it forgot to take itself out
+    /// of the variable; but it may have put itself in again, on behalf of another object. In plain memory
+    /// that looks the same.
+    fn may_call(&self, kind: usize, callback: Callback) -> bool {
+        let mut at = self.running.get();
+        let mut times = 0;
+        // SAFETY: null, or on the stack of a `call` that has not returned.
+        let chosen = unsafe { at.as_ref() }.is_none_or(|innermost| innermost.touched.get() & 1 << kind != 0);
+        // SAFETY: as above.
+        while let Some(running) = unsafe { at.as_ref() } {
+            times += usize::from(running.callback == callback);
+            at = running.outer;
+        }
+        times == 0 || (times < DEPTH && (chosen || is_plain_memory()))
+    }
+
+    /// The innermost callback asks for a variable.
+    pub(super) fn touch(&self, kind: usize) {
+        // SAFETY: null, or on the stack of a `call` that has not returned.
+        if let Some(running) = unsafe { self.running.get().as_ref() } {
+            running.touched.set(running.touched.get() | 1 << kind);
+        }
+    }
+
+    /// The callback that a call is for which a callback makes: none where it has taken itself out of the
+    /// variable, or forgot to, or where the block cannot be that callback's.
+    fn callback_for(&self, request: Request) -> Option<Callback> {
+        let (kind, block) = aim(request);
+        let callback = self.value(kind);
+        let foreign = !block.is_null() && block != self.subject && set::changes_pointers(kind, callback);
+        (!callback.is_null() && !foreign && self.may_call(kind, callback)).then_some(callback)
+    }
+}
+
+/// What a request is made to: a variable, and the block that it is about.
+fn aim(request: Request) -> (usize, *mut c_void) {
+    match request {
+        Request::Malloc { .. } => (MALLOC, core::ptr::null_mut()),
+        Request::Memalign { .. } => (MEMALIGN, core::ptr::null_mut()),
+        Request::Realloc { block, .. } => (REALLOC, block),
+        Request::Free { block } => (FREE, block),
+    }
+}
+
+/// Calls what stood in the request's variable. NULL for a free.
+fn perform(callback: Callback, request: Request, caller: *const c_void) -> *mut c_void {
+    match request {
+        Request::Malloc { bytes } => {
+            // SAFETY: what stands in this variable is of this type (invariant 2 of the module above).
+            let callback = unsafe { transmute::<Callback, MallocFn>(callback) };
+            // SAFETY: the program's own function, put there to be called like this.
+            unsafe { callback(bytes, caller) }
+        }
+        Request::Memalign { alignment, bytes } => {
+            // SAFETY: as above.
+            let callback = unsafe { transmute::<Callback, MemalignFn>(callback) };
+            // SAFETY: as above.
+            unsafe { callback(alignment, bytes, caller) }
+        }
+        Request::Realloc { block, bytes } => {
+            // SAFETY: as above.
+            let callback = unsafe { transmute::<Callback, ReallocFn>(callback) };
+            // SAFETY: as above.
+            unsafe { callback(block, bytes, caller) }
+        }
+        Request::Free { block } => {
+            // SAFETY: as above.
+            let callback = unsafe { transmute::<Callback, FreeFn>(callback) };
+            // SAFETY: as above.
+            unsafe { callback(block, caller) };
+            core::ptr::null_mut()
+        }
+    }
+}
+
+unsafe fn answer(inner: *const Inner, request: Request, caller: usize) -> Option<*mut c_void> {
+    // SAFETY: `inner` is a frame's first field; invariant 1.
+    let frame = unsafe { &*inner.cast::<Frame>() };
+    let callback = frame.callback_for(request)?;
+    let block = frame.call(callback, || perform(callback, request, caller as *const c_void));
+    if !block.is_null() && !frame.blocks.have(block) {
+        set::own(callback, block);
+    }
+    Some(block)
+}
+
+unsafe fn answered(inner: *const Inner, block: *mut c_void) {
+    // SAFETY: `inner` is a frame's first field; invariant 1.
+    let frame = unsafe { &*inner.cast::<Frame>() };
+    frame.blocks.add(block);
+}

@@ -1,0 +1,108 @@
+//! Sets of callbacks that change pointers, and the hooks that own their blocks.
+//!
+//! A set is known by its callback for malloc. It begins with the first block whose pointer that
+//! callback has changed, and stays: the block may outlive the variables. The other callbacks are the
+//! latest that stood in the variables together with that one.
+
+use super::{Callback, MALLOC, MEMALIGN, NOBODY, REALLOC, Values, Variable, callbacks};
+use crate::chain::{Hook, Table};
+use crate::guard;
+use crate::ownership;
+use crate::roster::{Link, Linked, Roster};
+use crate::scratch;
+use core::ffi::c_void;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+/// A set of callbacks.
+pub(super) struct Set {
+    key: Callback,
+    callbacks: [Variable; 4],
+    hook: &'static Hook,
+    link: Link<Set>,
+}
+
+// SAFETY: `key` is not written after the set was made; the rest is atomic.
+unsafe impl Sync for Set {}
+
+// SAFETY: the link is the set's own and is written by the roster only.
+unsafe impl Linked for Set {
+    fn link(&self) -> &Link<Set> {
+        &self.link
+    }
+}
+
+static SETS: Roster<Set> = Roster::new();
+
+/// By what the set that stands in the variables is known: the first of its callbacks that can make
+/// a block.
+fn key(values: &Values) -> Callback {
+    let made_by = [MALLOC, MEMALIGN, REALLOC].map(|kind| values.get(kind).copied().unwrap_or(NOBODY));
+    made_by.into_iter().find(|callback| !callback.is_null()).unwrap_or(NOBODY)
+}
+
+/// Sets learn what stands in the variables beside them.
+pub(super) fn see(values: &Values) {
+    let key = key(values);
+    for set in SETS.iter().filter(|set| set.key == key) {
+        for (known, &value) in set.callbacks.iter().zip(values) {
+            // ORDERING [none]: Relaxed. A function of the program.
+            if !value.is_null() && known.load(Ordering::Relaxed) != value {
+                // ORDERING [none]: Relaxed. As above.
+                known.store(value, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Whether the callback belongs to a set that changes pointers: then it is called for blocks of its
+/// own only.
+pub(super) fn changes_pointers(kind: usize, callback: Callback) -> bool {
+    !callback.is_null() && SETS.iter().any(|set| set.callback(kind) == callback)
+}
+
+/// The set that stands in the variables, which has changed a pointer; `None` without memory.
+/// Called in a section.
+pub(super) fn changed(values: &Values) -> Option<&'static Set> {
+    let wanted = key(values);
+    if let Some(set) = SETS.iter().find(|set| set.key == wanted) {
+        return Some(set);
+    }
+    let memory = scratch::permanent(size_of::<Set>(), align_of::<Set>())?.cast::<Set>();
+    let table = Table::Interceptor(callbacks::table_for_set(memory));
+    // Stays pinned: it is never unregistered.
+    let hook = Hook::create(table, 0, None).ok()?;
+    // For a realloc, which cannot be undone, the list must be there.
+    ownership::find_or_create(&[core::ptr::from_ref(hook)]).ok()?;
+    let fresh = Set { key: wanted, callbacks: values.map(AtomicPtr::new), hook, link: Link::new() };
+    // SAFETY: fresh memory of a set's size and alignment.
+    unsafe { memory.write(fresh) };
+    // SAFETY: just written, and never unmapped.
+    let set = unsafe { &*memory };
+    SETS.push(set);
+    Some(set)
+}
+
+/// A callback that was called by another has made a block. Where its set takes its own blocks only, it
+/// must be known for one of those. Called in a section.
+pub(super) fn own(callback: Callback, block: *mut c_void) {
+    let Some(set) = SETS.iter().find(|set| set.key == callback) else { return };
+    let Some(record) = guard::record() else { return };
+    // Both have memory from the set's first block on, or from a former one nearby.
+    if let Ok(list) = ownership::find_or_create(&[core::ptr::from_ref(set.hook)]) {
+        ownership::mark_surely(block, list);
+        ownership::made(list, record);
+    }
+}
+
+impl Set {
+    /// The latest callback of this kind; null where there never was one.
+    pub(super) fn callback(&self, kind: usize) -> Callback {
+        // ORDERING [none]: Relaxed. A function of the program.
+        self.callbacks.get(kind).map_or(NOBODY, |callback| callback.load(Ordering::Relaxed))
+    }
+
+    /// The hook that owns the set's blocks.
+    pub(super) fn hook(&self) -> &'static Hook {
+        self.hook
+    }
+}

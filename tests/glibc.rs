@@ -1,0 +1,242 @@
+//! Sources and binaries that were written for glibc's removed variables.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::{Build, Link, Outcome, compile, dist, folder, library, root, run};
+
+fn source(name: &str) -> PathBuf {
+    root().join("tests/c").join(name)
+}
+
+/// A source that is compiled unchanged with the header for the variables.
+fn with_header(name: &str, output: &str, link: Link) -> Build {
+    let folder = folder(&format!("glibc-{output}"));
+    compile(&source(name), &folder.join("program"), link).arg("-include").arg("memhook/glibc.h")
+}
+
+/// As a binary from before glibc 2.34, that knows nothing of the library.
+fn old(name: &str, output: &str) -> Build {
+    let folder = folder(&format!("glibc-old-{output}"));
+    compile(&source(name), &folder.join("program"), Link::None).arg("-DOLD")
+}
+
+fn fine(stdout: &str) -> Outcome {
+    Outcome { status: 0, stdout: stdout.into(), stderr: String::new() }
+}
+
+fn preloaded(library: &Path, program: &Path) -> Outcome {
+    run(Command::new(program).env("LD_PRELOAD", library))
+}
+
+const ACCOUNTING: &str = "\
+8 handed on, 0 calls missed, 100 and 123 bytes
+123 bytes given back
+0 bytes more
+out of force: yes
+";
+
+#[test]
+fn accounting_program_counts_exactly_with_eight_threads() {
+    for link in [Link::Shared, Link::Archive, Link::Static] {
+        let program = with_header("glibc_accounting.c", &format!("accounting-{link:?}"), link).run();
+        assert_eq!(run(&mut Command::new(program)), fine(ACCOUNTING), "{link:?}");
+    }
+}
+
+#[test]
+fn accounting_program_counts_exactly_as_cpp() {
+    let copy = folder("glibc-accounting-source").join("program.cpp");
+    std::fs::copy(source("glibc_accounting.c"), &copy).unwrap();
+    let output = folder("glibc-accounting-cpp").join("program");
+    let program = compile(&copy, &output, Link::Shared).arg("-include").arg("memhook/glibc.h").run();
+    assert_eq!(run(&mut Command::new(program)), fine(ACCOUNTING));
+}
+
+/// Somebody's program, where it is present.
+#[test]
+fn classic_program_runs_unchanged() {
+    let classic = root().join("../shared/classic.c");
+    if !classic.exists() {
+        println!("skipped: there is no classic.c");
+        return;
+    }
+    for link in [Link::Shared, Link::Archive] {
+        let output = folder(&format!("glibc-classic-{link:?}")).join("classic");
+        let program = compile(&classic, &output, link)
+            .arg("-O0")
+            .arg("-w")
+            .arg("-include")
+            .arg("memhook/glibc.h")
+            .run();
+        assert_eq!(run(&mut Command::new(program)), fine("1207\n"), "{link:?}");
+    }
+}
+
+/// Position-dependent with copies of the variables, and position-independent.
+#[test]
+fn old_executable_counts_exactly_with_eight_threads() {
+    for (name, options) in
+        [("fixed", ["-no-pie", "-fno-pie"]), ("pie", ["-pie", "-fPIE"]), ("pic", ["-pie", "-fPIC"])]
+    {
+        let mut build = old("glibc_accounting.c", &format!("accounting-{name}"));
+        build = build.arg("-rdynamic").arg("-include").arg(source("glibc_old.h"));
+        for option in options {
+            build = build.arg(option);
+        }
+        assert_eq!(preloaded(&library(), &build.run()), fine(ACCOUNTING), "{name}");
+    }
+}
+
+#[test]
+fn old_shared_object_is_served_under_an_executable_without_the_variables() {
+    let folder = folder("glibc-old-plugin");
+    let plugin = compile(&source("glibc_old_plugin.c"), &folder.join("libplugin.so"), Link::None);
+    plugin.arg("-shared").arg("-fPIC").run();
+    let program = compile(&source("glibc_old_user.c"), &folder.join("user"), Link::None);
+    let program =
+        program.arg(folder.join("libplugin.so")).arg(format!("-Wl,-rpath,{}", folder.display())).run();
+    assert_eq!(preloaded(&library(), &program), fine("seen 100, and after the end 0\n"));
+}
+
+/// A program without the variables has nothing in force: the header of such a program is not used.
+#[test]
+fn nothing_is_in_force_where_nobody_asks_for_the_variables() {
+    let text = "#include <memhook.h>\n#include <stdio.h>\nint main(void)\n{\n    size_t count = 9;\n    \
+                int result = memhook_chain_list(0, NULL, sizeof(memhook_hook_info), 0, &count);\n    \
+                printf(\"%d: %zu\\n\", result, count);\n    return 0;\n}\n";
+    let folder = folder("glibc-nobody");
+    std::fs::write(folder.join("nobody.c"), text).unwrap();
+    let program = compile(&folder.join("nobody.c"), &folder.join("nobody"), Link::Shared).run();
+    assert_eq!(run(&mut Command::new(program)), fine("0: 0\n"));
+}
+
+#[test]
+fn two_libraries_that_save_each_other_both_see_each_call_once() {
+    let program = with_header("glibc_nesting.c", "nesting", Link::Shared).run();
+    let said = "a 10 and 10, b 10 and 10, rude 1, once 1, gone 1\n";
+    assert_eq!(run(&mut Command::new(program)), fine(said));
+    // In plain memory, whoever forgets to take itself out cannot be told from who puts itself in again.
+    let outcome = preloaded(&library(), &old("glibc_nesting.c", "nesting").run());
+    assert_eq!(outcome, fine(&said.replace("rude 1", "rude 32")));
+}
+
+#[test]
+fn nested_objects_that_share_a_callback_each_see_their_calls() {
+    let said = fine("4 3 1, gone\n");
+    let program = with_header("glibc_objects.c", "objects", Link::Shared).run();
+    assert_eq!(run(&mut Command::new(program)), said);
+    let old = old("glibc_objects.c", "objects").run();
+    assert_eq!(preloaded(&library(), &old), said);
+    let reference = preloaded(Path::new("libc_malloc_debug.so.0"), &old);
+    assert!(reference == said || reference.stderr.contains("cannot be preloaded"), "{reference:?}");
+}
+
+#[test]
+fn r6_blocks_of_layered_callbacks_go_back_the_way_they_came() {
+    let program = with_header("glibc_layers.c", "layers", Link::Shared).run();
+    assert_eq!(run(&mut Command::new(program)), fine("a 60, b 40, c 20\na 30, b 20\na 0, b 0, gone\n"));
+}
+
+#[test]
+fn r6_only_blocks_that_were_wrapped_are_unwrapped() {
+    let program = with_header("glibc_pointers.c", "pointers", Link::Shared).run();
+    let said = "\
+before: 3 wrapped, 0 unwrapped
+from the pool: yes
+grows, resized 1
+3 wrapped, 2 unwrapped, 2 of the pool freed
+still out: yes
+outer has 1, 5 wrapped, 4 unwrapped
+outer has 0, unregistered: 0
+";
+    assert_eq!(run(&mut Command::new(program)), fine(said));
+}
+
+#[test]
+fn callbacks_that_leave_fail_or_meet_fork() {
+    let program = with_header("glibc_leaves.c", "leaves", Link::Shared).run();
+    let said = "\
+errno 5, failed 1 errno 12
+in force after longjmp: 1
+called: 1
+100 children ended well
+out 0, asked 1, again 1
+";
+    assert_eq!(run(&mut Command::new(program)), fine(said));
+}
+
+/// Every way in which sources define `__malloc_initialize_hook`, as C and C++.
+#[test]
+fn variables_are_defined_declared_and_copied_as_sources_do() {
+    for form in 1..=4 {
+        for cpp in [false, true] {
+            let folder = folder(&format!("glibc-form-{form}-{cpp}"));
+            let copy = folder.join(if cpp { "form.cpp" } else { "form.c" });
+            std::fs::copy(source("glibc_forms.c"), &copy).unwrap();
+            let build =
+                compile(&copy, &folder.join("form"), Link::Shared).arg("-include").arg("memhook/glibc.h");
+            let program = build.arg(format!("-DFORM={form}")).arg("-Wno-ignored-qualifiers").run();
+            let outcome = run(&mut Command::new(program));
+            assert_eq!(outcome, fine("initialized 1, seen 1\n"), "form {form}, C++: {cpp}");
+        }
+    }
+}
+
+#[test]
+fn header_stands_alone_in_every_language() {
+    let folder = folder("glibc-languages");
+    let text = "#include <memhook/glibc.h>\n#include <memhook/glibc.h>\n#include <malloc.h>\nint main(void)\n{\n    \
+                return __malloc_hook == 0 && __free_hook != 0;\n}\n";
+    for (name, standards) in [
+        ("alone.c", ["-std=gnu89", "-std=c99", "-std=c11", "-std=gnu2x"]),
+        ("alone.cpp", ["-std=c++98", "-std=c++11", "-std=c++17", "-std=gnu++20"]),
+    ] {
+        std::fs::write(folder.join(name), text).unwrap();
+        for standard in standards {
+            let build = compile(&folder.join(name), &folder.join("program"), Link::Shared);
+            let program = build.arg(standard).arg("-pedantic").run();
+            assert_eq!(run(&mut Command::new(program)), fine(""), "{standard}");
+        }
+    }
+}
+
+/// glibc's own implementation is the reference for what arrives where.
+#[test]
+fn probe_says_what_it_says_under_libc_malloc_debug() {
+    let before = old("glibc_probe.c", "probe").run();
+    let reference = preloaded(Path::new("libc_malloc_debug.so.0"), &before);
+    if reference.stderr.contains("cannot be preloaded") {
+        println!("skipped: libc_malloc_debug is not installed");
+        return;
+    }
+    assert_eq!(reference.status, 0, "{}", reference.stderr);
+    // Its pvalloc rounds to one byte more than whole pages; that of glibc up to 2.33 did not.
+    let page = run(Command::new("getconf").arg("PAGESIZE")).stdout.trim().parse::<usize>().unwrap();
+    let odd = format!("memalign hook({page}, {}, here)", page + 1);
+    let even = format!("memalign hook({page}, {page}, here)");
+    let expected = fine(&reference.stdout.replace(&odd, &even));
+    assert_eq!(preloaded(&library(), &before), expected, "old binary");
+    for link in [Link::Shared, Link::Archive] {
+        let now = with_header("glibc_probe.c", &format!("probe-{link:?}"), link).run();
+        assert_eq!(run(&mut Command::new(now)), expected, "{link:?}");
+    }
+}
+
+/// Where libc_malloc_debug is below, it calls the callbacks itself, once.
+#[test]
+fn callbacks_are_called_once_above_libc_malloc_debug() {
+    let program = old("glibc_nesting.c", "above-debug").arg("-DPOLITE").run();
+    let list = format!("{}:libc_malloc_debug.so.0", library().display());
+    let outcome = run(Command::new(program).env("LD_PRELOAD", list));
+    if outcome.stderr.contains("cannot be preloaded") {
+        println!("skipped: libc_malloc_debug is not installed");
+        return;
+    }
+    assert_eq!(outcome, fine("a 10 and 10, b 10 and 10, rude 0, once 1, gone 1\n"));
+}
+
+#[test]
+fn installed_header_is_the_repositorys() {
+    let installed = std::fs::read_to_string(dist().join("include/memhook/glibc.h")).unwrap();
+    assert_eq!(installed, std::fs::read_to_string(root().join("include/memhook/glibc.h")).unwrap());
+}
