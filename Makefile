@@ -1,6 +1,7 @@
 # make          build into target/dist: what `make install` installs
 # make demo     the main job, seen
 # make test     every test
+# make bench    what an allocation call costs, beside the peers; WHOLE=1: and whole programs
 # make model    what the memory orderings promise, under loom; a part of make test
 # make stress   everything at once, for ten minutes
 # make install  PREFIX=/usr/local DESTDIR=
@@ -14,7 +15,7 @@ DIST := target/dist
 ENTRIES := malloc free calloc realloc reallocarray memalign aligned_alloc posix_memalign \
            valloc pvalloc malloc_usable_size free_sized free_aligned_sized
 
-.PHONY: all dist demo test model model-mutations stress install clean
+.PHONY: all dist demo test bench model model-mutations stress install clean
 
 all: dist
 
@@ -38,6 +39,9 @@ model:
 model-mutations:
 	cd tests/model && CARGO_TARGET_DIR=../../target/model $(CARGO) test --release --locked -- \
 	  --ignored --nocapture every_weakened_ordering
+
+bench: dist
+	$(CARGO) run --release -q -p memhook-bench -- $(if $(WHOLE),--whole) $(BENCH)
 
 # Everything at once, for ten minutes.
 stress: dist

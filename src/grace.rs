@@ -67,6 +67,14 @@ pub(crate) fn enter(record: &'static Record, frame: usize) -> Option<Section> {
     Some(open(record, 0, frame))
 }
 
+/// As [`enter`] for a thread that is in nothing; `None` leaves it to [`enter`] to find out the rest.
+#[inline(always)]
+pub(crate) fn enter_from_rest(record: &'static Record, frame: usize) -> Option<Section> {
+    // ORDERING [none]: Relaxed. Written by this thread.
+    let busy = record.word.load(Ordering::Relaxed) & BUSY != 0;
+    if busy { None } else { Some(open(record, 0, frame)) }
+}
+
 /// Begins a read section of a function of the interface, which calls no callback in it.
 #[inline(always)]
 pub(crate) fn enter_here(record: &'static Record) -> Section {
@@ -154,9 +162,19 @@ impl Drop for Section {
         self.record.frame.store(NO_FRAME, Ordering::Relaxed);
         barrier::light();
         // ORDERING [epoch]: Relaxed. Only whether it changed. `light` keeps it after the store.
-        if EPOCH.0.load(Ordering::Relaxed) != word & !guard::SUSPENDED {
-            left();
+        let epoch = EPOCH.0.load(Ordering::Relaxed);
+        if epoch != word {
+            left_with(word, epoch);
         }
+    }
+}
+
+/// A section ended in which hooks were suspended, or during which the epoch changed.
+#[cold]
+#[inline(never)]
+fn left_with(word: u64, epoch: u64) {
+    if epoch != word & !guard::SUSPENDED {
+        left();
     }
 }
 
@@ -228,7 +246,7 @@ impl Scope {
             Scope::Observer(address) => record.observer.load(Ordering::Acquire) == address,
             // ORDERING [use]: Acquire. Other end: `announce_interceptor`.
             Scope::Interceptor(bit) => record.entered.load(Ordering::Acquire) & bit != 0,
-            // ORDERING [use]: Acquire. Other end: `ownership::settle`.
+            // ORDERING [use]: Acquire. Other end: `List::lose`.
             Scope::Settling => record.settling.load(Ordering::Acquire),
         }
     }
@@ -255,8 +273,16 @@ pub(crate) fn announce_interceptor(record: &Record, bit: u64) -> u64 {
     before
 }
 
+/// As [`announce_interceptor`], for the first that a section enters.
+#[inline(always)]
+pub(crate) fn announce_first_interceptor(record: &Record, bit: u64) {
+    // ORDERING [use]: Relaxed. `light` puts it before our look at the hook.
+    record.entered.store(bit, Ordering::Relaxed);
+    barrier::light();
+}
+
 /// Takes [`announce_interceptor`] back.
-#[cold]
+#[inline(always)]
 pub(crate) fn retract_interceptor(record: &Record, before: u64) {
     // ORDERING [use]: Release. We have not been in it.
     record.entered.store(before, Ordering::Release);

@@ -119,12 +119,14 @@ static CURSOR: AtomicUsize = AtomicUsize::new(0);
 /// This thread's record; `None` where there is no memory for one.
 #[inline(always)]
 pub(crate) fn record() -> Option<&'static Record> {
-    let known = tls::get().cast::<Record>();
-    if known.is_null() {
-        return claim();
-    }
+    known().or_else(claim)
+}
+
+/// This thread's record, if it has one already.
+#[inline(always)]
+pub(crate) fn known() -> Option<&'static Record> {
     // SAFETY: the word is null or what `claim` stored: a record, never unmapped (invariant 1).
-    Some(unsafe { &*known })
+    unsafe { tls::get().cast::<Record>().as_ref() }
 }
 
 #[cold]

@@ -31,8 +31,8 @@
 //! | ------- | ------------------------------ | --------------------- | ------- |
 //! | `leaf`  | `install` Release              | `mark_of` Acquire     | a zeroed leaf or branch |
 //! | `list`  | `find_or_create` Release       | `list` Acquire        | a list's members |
-//! | `drain` | `drain` Release                | `settle` Acquire      | where to count, with the grace period between |
-//! | `last`  | `settle`, `sum` AcqRel         | the same              | the last use of every block of the list |
+//! | `drain` | `drain` Release                | `lose` Acquire        | where to count, with the grace period between |
+//! | `last`  | `gone_from`, `sum` AcqRel      | the same              | the last use of every block of the list |
 
 use crate::chain::Hook;
 use crate::grace::{self, Deferred, Scope};
@@ -162,6 +162,27 @@ fn owner_in_overflow(block: *mut c_void) -> u16 {
     entries.find(|&entry| is_for(entry, block)).map_or(0, |entry| entry as u16)
 }
 
+/// The mark of a block that has one in the table.
+pub(crate) struct Mark(&'static AtomicU16);
+
+impl Mark {
+    /// Of a block that `owner`, which is not 0, made; `None` where the table says otherwise or knows
+    /// nothing. As long as the block lives, no other list has that number.
+    #[inline(always)]
+    pub(crate) fn by(owner: u16, block: *mut c_void) -> Option<Mark> {
+        let place = mark_of(block)?;
+        // ORDERING [none]: Relaxed. Invariant 1.
+        (place.load(Ordering::Relaxed) == owner).then_some(Mark(place))
+    }
+
+    /// Takes it off. A block that is marked in the table is not in the fixed one.
+    #[inline(always)]
+    pub(crate) fn clear(self) {
+        // ORDERING [none]: Relaxed. Invariant 1.
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
 /// Takes the mark off a block that is about to be given back.
 #[inline(always)]
 pub(crate) fn clear(block: *mut c_void) {
@@ -275,7 +296,7 @@ pub(crate) fn any() -> bool {
 ///
 /// The caller is in a read section, or holds a block of the list.
 #[inline(always)]
-unsafe fn list<'a>(id: u16) -> Option<&'a List> {
+pub(crate) unsafe fn list<'a>(id: u16) -> Option<&'a List> {
     // ORDERING [list]: Acquire. Other end: `find_or_create`.
     let list = LISTS.get(usize::from(id)).map_or(core::ptr::null_mut(), |l| l.load(Ordering::Acquire));
     // SAFETY: null, or a list whose memory is given back after a grace period only.
@@ -365,34 +386,58 @@ pub(crate) fn find_or_create(members: &[*const Hook]) -> Result<u16, i32> {
     Err(libc::ENOSPC)
 }
 
-/// Counts a block that the list `id` made.
+/// Counts a block that the list `id` made. Where to count need not be asked: all members were entered
+/// in the section of the call, for whose end every removal that could drain the list waits.
 #[inline(always)]
 pub(crate) fn made(id: u16, record: &Record) {
-    settle(id, record, 1);
+    if !record.count(id, 1) {
+        made_uncounted(id);
+    }
+}
+
+/// There is no memory for this thread's counts.
+#[cold]
+#[inline(never)]
+fn made_uncounted(id: u16) {
+    // SAFETY: called in the read section of an allocation call.
+    if let Some(list) = unsafe { list(id) } {
+        // ORDERING [none]: Relaxed. The block is counted before anybody has it who could give it back.
+        list.remaining.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Counts a block of the list `id` that is gone, after the last callback that knew it.
 #[inline(always)]
 pub(crate) fn gone(id: u16, record: &Record) {
-    settle(id, record, -1);
+    // SAFETY: called in the read section of an allocation call.
+    if let Some(list) = unsafe { list(id) } {
+        list.lose(id, record);
+    }
 }
 
-#[inline(always)]
-fn settle(id: u16, record: &Record, delta: i64) {
-    // SAFETY: called in the read section of an allocation call.
-    let Some(list) = (unsafe { list(id) }) else { return };
-    // ORDERING [use]: Relaxed. `light` puts it before our look at `draining`.
-    record.settling.store(true, Ordering::Relaxed);
-    barrier::light();
-    // ORDERING [drain]: Acquire. Other end: `drain`.
-    let counted = !list.draining.load(Ordering::Acquire) && record.count(id, delta);
-    // ORDERING [use]: Release. The count before its end. Other end: `grace::Scope`.
-    record.settling.store(false, Ordering::Release);
-    if counted {
-        return;
+impl List {
+    /// As [`gone`], of the list with the number `id`.
+    #[inline(always)]
+    pub(crate) fn lose(&self, id: u16, record: &Record) {
+        // ORDERING [use]: Relaxed. `light` puts it before our look at `draining`.
+        record.settling.store(true, Ordering::Relaxed);
+        barrier::light();
+        // ORDERING [drain]: Acquire. Other end: `drain`.
+        let counted = !self.draining.load(Ordering::Acquire) && record.count(id, -1);
+        // ORDERING [use]: Release. The count before its end. Other end: `grace::Scope`.
+        record.settling.store(false, Ordering::Release);
+        if !counted {
+            gone_from(self);
+        }
     }
+}
+
+/// Counts a block of a list that is counted in one number.
+#[cold]
+#[inline(never)]
+fn gone_from(list: &List) {
     // ORDERING [last]: AcqRel. Every use of the blocks before their end. Other end: itself, `sum`.
-    if list.remaining.fetch_add(delta, Ordering::AcqRel) + delta == 0 {
+    if list.remaining.fetch_sub(1, Ordering::AcqRel) == 1 {
         finish(list);
         let item = core::ptr::from_ref(list).cast_mut().cast::<Deferred>();
         // SAFETY: the list has left LISTS and lives until `finished`. Deferred, since we are in
@@ -406,7 +451,7 @@ fn settle(id: u16, record: &Record, delta: i64) {
 pub(crate) fn drain(hook: *const Hook) -> bool {
     let mut any = false;
     for list in lists_of(hook) {
-        // ORDERING [drain]: Release. Other end: `settle`; a grace period follows.
+        // ORDERING [drain]: Release. Other end: `lose`; a grace period follows.
         list.draining.store(true, Ordering::Release);
         any = true;
     }
@@ -426,7 +471,7 @@ pub(crate) fn sum(hook: *const Hook) -> Option<Option<&'static List>> {
         .map(|count| count.swap(0, Ordering::Relaxed))
         .sum();
     let delta = counted - BIAS;
-    // ORDERING [last]: AcqRel. As in `settle`.
+    // ORDERING [last]: AcqRel. As in `gone_from`.
     let empty = list.remaining.fetch_add(delta, Ordering::AcqRel) + delta == 0;
     if empty {
         finish(list);

@@ -109,14 +109,17 @@ impl Drop for Hooks {
 /// How many self-tests want to see every call.
 static PROBES: AtomicU32 = AtomicU32::new(0);
 
+fn is_probing() -> bool {
+    // ORDERING [none]: Relaxed. A test's own thread is the one that it is about.
+    PROBES.load(Ordering::Relaxed) != 0
+}
+
 /// What the entry points must do with these hooks in force. `idle`: whether no section can be open
 /// that a thread has left without ending it; only a call that comes here can notice that.
-fn mode_for(hooks: &[*const Hook], idle: bool) -> Mode {
-    // ORDERING [none]: Relaxed. A test's own thread is the one that it is about.
-    let probing = PROBES.load(Ordering::Relaxed) != 0;
+fn mode_for(hooks: &[*const Hook], idle: bool, probing: bool) -> Mode {
     // SAFETY: in force or pinned, and the caller is in a section.
     let mut alive = hooks.iter().map(|&hook| unsafe { &*hook });
-    if probing || ownership::any() || alive.any(|h| h.interceptor().is_some()) {
+    if probing || ownership::any() || alive.any(|h| h.interceptor().is_some() || h.thread() != 0) {
         Mode::Full
     } else if !hooks.is_empty() || !idle {
         Mode::Observing
@@ -158,8 +161,9 @@ fn attempt(section: &Section, idle: bool, plan: Plan) -> Result<*mut Chain, i32>
         let (base, now) = chain::base(section);
         let mut next = Hooks::new();
         plan(now.hooks(), &mut next)?;
-        let built = Chain::build(next.get())?;
-        match chain::publish(base, built, mode_for(next.get(), idle)) {
+        let probing = is_probing();
+        let built = Chain::build(next.get(), !probing)?;
+        match chain::publish(base, built, mode_for(next.get(), idle, probing)) {
             Ok(retired) => return Ok(retired),
             Err(reason) => {
                 // SAFETY: it was not published.
@@ -199,7 +203,7 @@ fn relax() {
     let Some(record) = guard::record() else { return };
     let section = grace::enter_here(record);
     let (base, now) = chain::base(&section);
-    let cheaper = mode_for(now.hooks(), true) != base.mode();
+    let cheaper = mode_for(now.hooks(), true, is_probing()) != base.mode();
     drop(section);
     if cheaper {
         refresh();

@@ -19,6 +19,40 @@ pub(crate) enum Table {
     Observer(memhook_observer),
 }
 
+/// What every hook has, whatever it calls.
+struct Common {
+    name: *const c_char,
+    priority: i32,
+    kind: u32,
+    flags: u32,
+    object: *const c_void,
+    user: *mut c_void,
+    release: memhook_release_fn,
+}
+
+impl Table {
+    #[inline(always)]
+    fn common(&self) -> Common {
+        macro_rules! of {
+            ($table:ident, $kind:ident) => {
+                Common {
+                    name: $table.name,
+                    priority: $table.priority,
+                    kind: $kind,
+                    flags: $table.flags,
+                    object: $table.object,
+                    user: $table.user,
+                    release: $table.release,
+                }
+            };
+        }
+        match self {
+            Table::Interceptor(table) => of!(table, MEMHOOK_KIND_INTERCEPTOR),
+            Table::Observer(table) => of!(table, MEMHOOK_KIND_OBSERVER),
+        }
+    }
+}
+
 /// A hook is in force, or in a chain object.
 pub(crate) const LINKED: u32 = 0;
 /// It was taken out; a thread may still be in its callbacks.
@@ -130,10 +164,7 @@ impl Hook {
                 fresh
             }
         };
-        let name = match table {
-            Table::Interceptor(t) => t.name,
-            Table::Observer(t) => t.name,
-        };
+        let name = table.common().name;
         let mut kept = [0; 32];
         if !name.is_null() {
             // SAFETY: the caller of register and observe gives NULL or a string.
@@ -266,10 +297,7 @@ impl Hook {
 
     /// Calls the release, unless it was called or is not to be.
     pub(crate) fn call_release(&self) {
-        let release = match self.fixed().table {
-            Table::Interceptor(t) => t.release,
-            Table::Observer(t) => t.release,
-        };
+        let release = self.fixed().table.common().release;
         // ORDERING [none]: Relaxed. Decides who calls; `hold` orders what comes before.
         let silent = self.silent.swap(true, Ordering::Relaxed);
         if let Some(release) = release.filter(|_| !silent) {
@@ -439,10 +467,7 @@ impl Hook {
 
     #[inline(always)]
     pub(crate) fn user(&self) -> *mut c_void {
-        match self.fixed().table {
-            Table::Interceptor(t) => t.user,
-            Table::Observer(t) => t.user,
-        }
+        self.fixed().table.common().user
     }
 
     #[inline(always)]
@@ -462,18 +487,12 @@ impl Hook {
 
     /// The shared object that the hook is tied to.
     pub(crate) fn object(&self) -> *const c_void {
-        match self.fixed().table {
-            Table::Interceptor(t) => t.object,
-            Table::Observer(t) => t.object,
-        }
+        self.fixed().table.common().object
     }
 
     #[inline(always)]
     pub(crate) fn priority(&self) -> i32 {
-        match self.fixed().table {
-            Table::Interceptor(t) => t.priority,
-            Table::Observer(t) => t.priority,
-        }
+        self.fixed().table.common().priority
     }
 
     /// Whether the hook stands nearer the program than `other`.
@@ -496,10 +515,7 @@ impl Hook {
     }
 
     pub(crate) fn info(&self) -> memhook_hook_info {
-        let (kind, flags) = match self.fixed().table {
-            Table::Interceptor(t) => (MEMHOOK_KIND_INTERCEPTOR, t.flags),
-            Table::Observer(t) => (MEMHOOK_KIND_OBSERVER, t.flags),
-        };
+        let Common { kind, flags, .. } = self.fixed().table.common();
         memhook_hook_info {
             id: self.id(),
             kind,

@@ -43,16 +43,16 @@ pub(crate) use hook::{Hook, LEAVING, LINKED, OWNING, RELEASED, SEES_NULL, Table}
 use crate::abi::*;
 use crate::grace::Deferred;
 use crate::guard::Record;
-use crate::ownership;
+use crate::ownership::{self, List};
 use crate::scratch;
 use core::ffi::c_void;
 use core::sync::atomic::AtomicPtr;
 use head::Head;
 
 /// `memhook_after_alloc_fn` and `memhook_realloc_commit_fn` that are not NULL.
-type AfterAlloc = unsafe extern "C" fn(*const memhook_call, *mut c_void, *mut c_void);
+pub(crate) type AfterAlloc = unsafe extern "C" fn(*const memhook_call, *mut c_void, *mut c_void);
 /// A `memhook_before_fn` that is not NULL.
-type Before = unsafe extern "C" fn(*const memhook_call, *mut c_void);
+pub(crate) type Before = unsafe extern "C" fn(*const memhook_call, *mut c_void);
 
 /// One callback of an observer.
 #[derive(Clone, Copy)]
@@ -65,7 +65,7 @@ pub(crate) struct Told<F> {
 /// An immutable array in a chain's own memory.
 pub(crate) struct Array<T> {
     at: *const T,
-    len: usize,
+    end: *const T,
 }
 
 impl<T> Clone for Array<T> {
@@ -77,13 +77,30 @@ impl<T> Clone for Array<T> {
 impl<T> Copy for Array<T> {}
 
 impl<T> Array<T> {
-    const EMPTY: Array<T> = Array { at: core::ptr::NonNull::<T>::dangling().as_ptr().cast_const(), len: 0 };
+    const EMPTY: Array<T> = {
+        let at = core::ptr::NonNull::<T>::dangling().as_ptr().cast_const();
+        Array { at, end: at }
+    };
+
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        core::ptr::eq(self.at, self.end)
+    }
+
+    /// The element of an array that has no other.
+    #[inline(always)]
+    pub(crate) fn only(&self) -> Option<&T> {
+        // SAFETY: an element, alive as long as the chain (invariants 2 and 3).
+        core::ptr::eq(self.at.wrapping_add(1), self.end).then(|| unsafe { &*self.at })
+    }
 
     /// The elements, for as long as the chain may be used.
     #[inline(always)]
     pub(crate) fn get(&self) -> &[T] {
+        // SAFETY: both lead into the same array, or are equal.
+        let len = unsafe { self.end.offset_from(self.at) } as usize;
         // SAFETY: written by `build` and alive as long as the chain (invariants 2 and 3).
-        unsafe { core::slice::from_raw_parts(self.at, self.len) }
+        unsafe { core::slice::from_raw_parts(self.at, len) }
     }
 }
 
@@ -102,6 +119,46 @@ pub(crate) struct View {
     pub(crate) keepers: Array<*const Hook>,
     /// The owner lists of what malloc, realloc of NULL and memalign make; 0: the backend's.
     pub(crate) owners: [u16; 3],
+    /// Set where one interceptor is all there is, and this the view of all threads.
+    pub(crate) single: Option<Single>,
+}
+
+/// The interceptor of a chain that has no other, laid out for a call that walks no list.
+#[derive(Clone, Copy)]
+pub(crate) struct Single {
+    pub(crate) hook: &'static Hook,
+    pub(crate) bit: u64,
+    pub(crate) user: *mut c_void,
+    pub(crate) malloc: Malloc,
+    pub(crate) free: Free,
+    /// The owner list of what its malloc makes; not 0.
+    pub(crate) owner: u16,
+    /// The same. Alive as long as the chain.
+    pub(crate) list: *const List,
+}
+
+/// A `memhook_malloc_fn` that is not NULL.
+pub(crate) type Malloc =
+    unsafe extern "C" fn(*mut memhook_next, usize, *const memhook_call, *mut c_void) -> *mut c_void;
+/// A `memhook_free_fn` that is not NULL.
+pub(crate) type Free = unsafe extern "C" fn(*mut memhook_next, *mut c_void, *const memhook_call, *mut c_void);
+
+impl Single {
+    /// Where it owns what its malloc makes, which the list `owner` says.
+    fn among(hooks: &[*const Hook], owner: u16) -> Option<Single> {
+        // SAFETY: the caller's hooks are in force or pinned, and hooks live for ever.
+        let mut alive = hooks.iter().map(|&hook| unsafe { &*hook });
+        if alive.clone().any(|hook| hook.thread() != 0) {
+            return None;
+        }
+        let hook: &'static Hook = alive.find(|hook| hook.interceptor().is_some())?;
+        let alone = alive.all(|hook| hook.interceptor().is_none());
+        let table = hook.interceptor().filter(|_| alone && hook.may_own())?;
+        // SAFETY: in the section in which the chain is built.
+        let list = unsafe { ownership::list(owner) }?;
+        let (malloc, free) = (table.malloc?, table.free?);
+        Some(Single { hook, bit: hook.bit(), user: table.user, malloc, free, owner, list })
+    }
 }
 
 impl View {
@@ -115,6 +172,7 @@ impl View {
         interceptors: Array::EMPTY,
         keepers: Array::EMPTY,
         owners: [0; 3],
+        single: None,
     };
 }
 
@@ -157,7 +215,13 @@ impl Chain {
     /// What the thread of `record` sees.
     #[inline(always)]
     pub(crate) fn view(&self, record: &Record) -> &View {
-        if self.views.len == 0 { &self.main } else { self.own_view(record) }
+        if self.views.is_empty() { &self.main } else { self.own_view(record) }
+    }
+
+    /// What every thread sees, in the modes in which no hook is limited to one.
+    #[inline(always)]
+    pub(crate) fn main_view(&self) -> &View {
+        &self.main
     }
 
     #[cold]
@@ -166,8 +230,9 @@ impl Chain {
         self.views.get().iter().find(|view| view.thread == identity).unwrap_or(&self.main)
     }
 
-    /// Makes a chain of these hooks, sorted outermost first. An error is `ENOMEM` or `ENOSPC`.
-    pub(crate) fn build(hooks: &[*const Hook]) -> Result<*mut Chain, i32> {
+    /// Makes a chain of these hooks, sorted outermost first. `plain`: calls may take ways that no
+    /// self-test sees. An error is `ENOMEM` or `ENOSPC`.
+    pub(crate) fn build(hooks: &[*const Hook], plain: bool) -> Result<*mut Chain, i32> {
         // SAFETY: the caller's hooks are in force or pinned.
         let alive = || hooks.iter().map(|&hook| unsafe { &*hook });
         // The threads that have hooks of their own; at most one for each hook.
@@ -185,7 +250,7 @@ impl Chain {
         let mut store = Store { at: memory.wrapping_add(size_of::<Chain>()) };
         let built = (|| {
             let hooks_kept = store.array(hooks.iter().copied());
-            let main = view(hooks, 0, &mut store)?;
+            let main = view(hooks, 0, plain, &mut store)?;
             let first = store.at.cast::<View>();
             store.at = first.wrapping_add(views).cast();
             let mut len = 0;
@@ -195,7 +260,7 @@ impl Chain {
                 if known.iter().any(|v| v.thread == hook.thread()) {
                     continue;
                 }
-                let next = view(hooks, hook.thread(), &mut store)?;
+                let next = view(hooks, hook.thread(), false, &mut store)?;
                 // SAFETY: at most `views` views are written, for which there is room.
                 unsafe { first.wrapping_add(len).write(next) };
                 len += 1;
@@ -205,7 +270,7 @@ impl Chain {
                 head: AtomicPtr::new(core::ptr::null_mut()),
                 main,
                 hooks: hooks_kept,
-                views: Array { at: first, len },
+                views: Array { at: first, end: first.wrapping_add(len) },
             })
         })();
         match built {
@@ -233,18 +298,18 @@ impl Store {
     /// Stores the items. There is room: `build` counted every hook in for every array.
     fn array<T>(&mut self, items: impl Iterator<Item = T>) -> Array<T> {
         let at = self.at.cast::<T>();
-        let mut len = 0;
+        let mut end = at;
         for item in items {
             // SAFETY: within the memory that `build` has counted.
-            unsafe { at.wrapping_add(len).write(item) };
-            len += 1;
+            unsafe { end.write(item) };
+            end = end.wrapping_add(1);
         }
-        self.at = at.wrapping_add(len).cast();
-        Array { at, len }
+        self.at = end.cast();
+        Array { at, end }
     }
 }
 
-fn view(hooks: &[*const Hook], thread: u64, store: &mut Store) -> Result<View, i32> {
+fn view(hooks: &[*const Hook], thread: u64, plain: bool, store: &mut Store) -> Result<View, i32> {
     // SAFETY: the caller's hooks are in force or pinned.
     let alive = || hooks.iter().map(|&hook| unsafe { &*hook });
     let seen = move || alive().filter(move |h| h.thread() == 0 || h.thread() == thread);
@@ -275,10 +340,11 @@ fn view(hooks: &[*const Hook], thread: u64, store: &mut Store) -> Result<View, i
                 .map(core::ptr::from_ref),
         );
         store.at = keep;
-        if members.len != 0 {
+        if !members.is_empty() {
             *owner = ownership::find_or_create(members.get())?;
         }
     }
+    let single = if plain { Single::among(hooks, owners[BY_MALLOC]) } else { None };
     Ok(View {
         thread,
         after_alloc,
@@ -289,5 +355,6 @@ fn view(hooks: &[*const Hook], thread: u64, store: &mut Store) -> Result<View, i
         interceptors,
         keepers,
         owners,
+        single,
     })
 }

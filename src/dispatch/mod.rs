@@ -8,9 +8,13 @@
 //! owned block goes to its owner wherever it is freed (R6).
 
 mod inner;
+mod lists;
 mod next;
 mod observe;
 mod points;
+mod resize;
+mod single;
+mod tell;
 mod zero;
 
 pub(crate) use inner::{Inner, Request};
@@ -19,13 +23,14 @@ pub(crate) use next::{
 };
 pub(crate) use observe::{observed_calloc, observed_free, observed_malloc, observed_realloc};
 pub(crate) use points::{
-    aligned_alloc, calloc, free, free_aligned_sized, free_sized, malloc, memalign, posix_memalign, pvalloc,
-    realloc, reallocarray, usable_size, valloc,
+    aligned_alloc, calloc, free_aligned_sized, free_sized, memalign, posix_memalign, pvalloc, realloc,
+    reallocarray, usable_size, valloc,
 };
+pub(crate) use single::{free, malloc};
 
 use crate::abi::*;
 use crate::backend;
-use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, SEES_NULL, Told, View};
+use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Hook, SEES_NULL, View};
 use crate::grace;
 use crate::grace::Section;
 use crate::guard;
@@ -34,6 +39,7 @@ use crate::ownership;
 use crate::scratch;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use lists::Lists;
 use next::Walk;
 
 /// `MEMHOOK_DURING_` bits that hold for the whole process.
@@ -80,8 +86,32 @@ struct Ask {
 }
 
 impl Ask {
+    /// A call that takes a size and nothing else, or none.
     #[inline(always)]
-    fn call(self, record: &Record) -> memhook_call {
+    fn bytes(entry: u32, requested: usize, caller: usize) -> Ask {
+        Ask { entry, requested, alignment: 0, count: 1, each: requested, block: NONE, caller }
+    }
+
+    /// A call that takes a number of elements and the size of each.
+    #[inline(always)]
+    fn array(entry: u32, requested: usize, [count, each]: [usize; 2], caller: usize) -> Ask {
+        Ask { count, each, ..Ask::bytes(entry, requested, caller) }
+    }
+
+    /// The same call about a block.
+    #[inline(always)]
+    fn of(self, block: *mut c_void) -> Ask {
+        Ask { block, ..self }
+    }
+
+    /// The same call with an alignment.
+    #[inline(always)]
+    fn aligned(self, alignment: usize) -> Ask {
+        Ask { alignment, ..self }
+    }
+
+    #[inline(always)]
+    fn call(&self, record: &Record) -> memhook_call {
         // ORDERING [none]: Relaxed. A description; it orders nothing.
         let circumstances =
             CIRCUMSTANCES.load(Ordering::Relaxed) | record.circumstances.load(Ordering::Relaxed);
@@ -97,6 +127,14 @@ impl Ask {
             caller: self.caller as *const c_void,
         }
     }
+}
+
+/// No block, for this reason.
+#[cold]
+fn refuse(error: c_int) -> *mut c_void {
+    // SAFETY: errno of this thread.
+    unsafe { crate::sys::thread::errno_location().write(error) };
+    NONE
 }
 
 /// How the backend is asked for a block.
@@ -136,38 +174,39 @@ impl How {
             }
             // SAFETY: as above.
             How::Memalign { alignment, bytes } => unsafe { backend::memalign(alignment, bytes) },
-            How::Refuse(error) => {
-                // SAFETY: errno of this thread.
-                unsafe { crate::sys::thread::errno_location().write(error) };
-                core::ptr::null_mut()
-            }
+            How::Refuse(error) => refuse(error),
         }
     }
 }
 
 /// Every call that makes a block. On failure the result is NULL and errno says why.
+#[inline(never)]
 fn allocate(ask: Ask, how: How, frame: usize) -> *mut c_void {
     let Some(record) = guard::record() else {
         // No memory for what the library must know of this thread: there is none for the block.
-        return How::Refuse(libc::ENOMEM).ask_backend(ask.entry);
+        return refuse(libc::ENOMEM);
     };
+    let entered = grace::enter(record, frame);
+    allocate_in(entered, &ask, how, record)
+}
+
+/// As [`allocate`], in the section; `None` where the thread's calls go to the backend.
+#[inline(always)]
+fn allocate_in(entered: Option<Section>, ask: &Ask, how: How, record: &'static Record) -> *mut c_void {
     note(record, ask.entry);
     let errno = record.errno();
-    let block = match grace::enter(record, frame) {
-        None => inner::allocate(&ask, how, record),
+    let block = match entered {
+        None => inner::allocate(ask, how, record),
         Some(section) => {
             let view = chain::current(&section).view(record);
             let call = ask.call(record);
-            let block = if view.interceptors.get().is_empty() {
+            let block = if view.interceptors.is_empty() {
                 how.ask_backend(ask.entry)
             } else {
                 through(&call, how, view, record)
             };
             let outcome = record.errno();
-            tell(record, view.after_alloc.get(), |told| {
-                // SAFETY: the program's own function, by the contract of memhook_observe.
-                unsafe { (told.function)(&raw const call, block, told.user) }
-            });
+            tell::after(record, view.after_alloc, &call, block);
             drop(section);
             record.set_errno(outcome);
             block
@@ -179,21 +218,11 @@ fn allocate(ask: Ask, how: How, frame: usize) -> *mut c_void {
     block
 }
 
-/// Calls observers, except those that are being unregistered.
-#[inline(always)]
-fn tell<F: Copy>(record: &Record, all: &[Told<F>], mut one: impl FnMut(Told<F>)) {
-    for &told in all {
-        grace::announce_observer(record, told.hook as usize);
-        // SAFETY: in the chain of the call's section.
-        if !unsafe { &*told.hook }.is_passed_by() {
-            one(told);
-        }
-    }
-}
-
 /// A new block through the interceptors of `view`, marked as theirs.
+#[inline(always)]
 fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut c_void {
-    let walk = Walk::making(call, view, record);
+    let lists = Lists::making(view, record);
+    let walk = Walk::new(call, lists);
     let (block, kind) = match how {
         How::Malloc { bytes } => (walk.malloc(bytes), BY_MALLOC),
         How::Calloc { bytes } => {
@@ -213,7 +242,6 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
         return block;
     }
     let [by_malloc, by_realloc, by_memalign] = view.owners;
-    type Makes = fn(&memhook_interceptor) -> bool;
     let (owner, makes): (u16, Makes) = match kind {
         BY_MALLOC => (by_malloc, |table| table.malloc.is_some()),
         BY_REALLOC => (by_realloc, |table| table.realloc.is_some()),
@@ -228,36 +256,38 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
             return block;
         }
         // SAFETY: in the section of the call.
-        let makers = unsafe { ownership::members(owner) };
-        Walk::giving_back(call, view, makers, record).free(block);
-        record.set_errno(libc::ENOMEM);
-        return core::ptr::null_mut();
+        give_back(block, call, view, unsafe { ownership::members(owner) }, record);
+        return refuse(libc::ENOMEM);
     }
-    through_others(call, how, view, record, &walk, makes, block)
+    made_by_others(block, &walk, how, view, makes, record)
 }
+
+type Makes = fn(&memhook_interceptor) -> bool;
 
 /// Marks a new block as made by others than the view says: some of its interceptors were passed
 /// by, or one has claimed the block for another hook.
 #[cold]
-fn through_others(
-    call: &memhook_call,
+#[inline(never)]
+fn made_by_others(
+    block: *mut c_void,
+    walk: &Walk,
     how: How,
     view: &View,
+    makes: Makes,
     record: &Record,
-    walk: &Walk,
-    makes: fn(&memhook_interceptor) -> bool,
-    block: *mut c_void,
 ) -> *mut c_void {
-    let mut room = [core::ptr::null(); next::MANY + 1];
-    let many = view.interceptors.get().len() >= room.len();
-    let larger = if many { scratch::malloc(size_of_val(view.interceptors.get()) + 8) } else { NONE.cast() };
+    let call = walk.call;
+    let all = view.interceptors.get();
+    let mut room = [core::ptr::null(); lists::MANY + 1];
+    let many = all.len() >= room.len();
+    let larger = if many { scratch::malloc(size_of_val(all) + 8) } else { NONE.cast() };
     let room = if larger.is_null() {
         &mut room[..]
     } else {
         // SAFETY: a fresh block with room for one more than the view's interceptors.
-        unsafe { core::slice::from_raw_parts_mut(larger.cast(), view.interceptors.get().len() + 1) }
+        unsafe { core::slice::from_raw_parts_mut(larger.cast(), all.len() + 1) }
     };
-    let makers = walk.makers(makes, room);
+    let makers = walk.lists.as_ref().map_or(&[][..], |lists| lists.makers(makes, room));
     let list = if makers.is_empty() { Ok(0) } else { ownership::find_or_create(makers) };
     let block = match list {
         Ok(0) => block,
@@ -267,7 +297,7 @@ fn through_others(
         }
         _ => {
             // Nothing can say who made it: the program gets a block that nobody owns.
-            Walk::giving_back(call, view, makers, record).free(block);
+            give_back(block, call, view, makers, record);
             how.ask_backend(call.entry)
         }
     };
@@ -276,21 +306,35 @@ fn through_others(
     block
 }
 
+/// A new block whose mark finds no place goes back to those who made it.
+#[cold]
+#[inline(never)]
+fn give_back(block: *mut c_void, call: &memhook_call, view: &View, makers: &[*const Hook], record: &Record) {
+    let lists = Lists::giving_back(view, makers, record);
+    Walk::new(call, lists).free(block);
+}
+
 /// Every call that gives a block back. `block` is not NULL.
+#[inline(never)]
 fn release(ask: Ask, frame: usize) {
-    let block = ask.block;
-    let owner = ownership::owner(block);
     let Some(record) = guard::record() else {
         // Without a record no section can be entered: an owned block is lost, any other is not.
-        if owner == 0 {
+        if ownership::owner(ask.block) == 0 {
             // SAFETY: the program's block, and the backend made it.
-            unsafe { backend::free(block) };
+            unsafe { backend::free(ask.block) };
         }
         return;
     };
+    release_in(grace::enter(record, frame), &ask, record, frame);
+}
+
+/// As [`release`], in the section; `None` where the thread's calls go to the backend.
+#[inline(always)]
+fn release_in(entered: Option<Section>, ask: &Ask, record: &'static Record, frame: usize) {
+    let block = ask.block;
+    let owner = ownership::owner(block);
     note(record, ask.entry);
     let errno = record.errno();
-    let entered = grace::enter(record, frame);
     if owner == 0 && entered.is_none() {
         inner::free(block, ask.caller, record);
         record.set_errno(errno);
@@ -301,15 +345,13 @@ fn release(ask: Ask, frame: usize) {
     let section = entered.unwrap_or_else(|| grace::enter_anyhow(record, frame));
     let view = chain::current(&section).view(record);
     if !nested {
-        tell(record, view.before_free.get(), |told| {
-            // SAFETY: the program's own function, by the contract of memhook_observe.
-            unsafe { (told.function)(&raw const call, told.user) }
-        });
+        tell::before(record, view.before_free, &call);
     }
     if owner != 0 {
         ownership::clear(block);
     }
-    Walk::taking(&call, (!nested).then_some(view), owner, record).free(block);
+    let lists = Lists::taking((!nested).then_some(view), owner, record);
+    Walk::new(&call, lists).free(block);
     if owner != 0 {
         ownership::gone(owner, record);
     }
@@ -362,102 +404,6 @@ fn show_nothing(ask: Ask, record: &'static Record, frame: usize) {
         }
     }
     record.set_errno(errno);
-}
-
-/// Tells observers of a reallocarray that cannot be met.
-#[cold]
-fn refuse_resize(ask: Ask, record: &Record, section: Section) {
-    let view = chain::current(&section).view(record);
-    let call = ask.call(record);
-    tell(record, view.realloc_begin.get(), |told| {
-        // SAFETY: the program's own function, by the contract of memhook_observe.
-        unsafe { (told.function)(&raw const call, told.user) }
-    });
-    tell(record, view.realloc_abort.get(), |told| {
-        // SAFETY: the program's own function, by the contract of memhook_observe.
-        unsafe { (told.function)(&raw const call, told.user) }
-    });
-}
-
-/// realloc and reallocarray of a block. `ask.block` is not NULL; `how` is `Realloc` or `Refuse`.
-fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
-    let block = ask.block;
-    let owner = ownership::owner(block);
-    let Some(record) = guard::record() else {
-        return How::Refuse(libc::ENOMEM).ask_backend(ask.entry);
-    };
-    note(record, ask.entry);
-    let errno = record.errno();
-    let entered = grace::enter(record, frame);
-    // A realloc that is done cannot be undone: where its new place may not be noted, it does not begin.
-    let hopeless = owner != 0 && ownership::is_crowded() && how != How::Realloc { bytes: 0 };
-    let how = if hopeless { How::Refuse(libc::ENOMEM) } else { how };
-    let How::Realloc { bytes } = how else {
-        if let Some(section) = entered {
-            refuse_resize(ask, record, section);
-        }
-        return how.ask_backend(ask.entry);
-    };
-    if owner == 0 && entered.is_none() {
-        let new = inner::resize(block, bytes, ask.caller, record);
-        if !new.is_null() {
-            record.set_errno(errno);
-        }
-        return new;
-    }
-    let call = ask.call(record);
-    let nested = entered.is_none();
-    let section = entered.unwrap_or_else(|| grace::enter_anyhow(record, frame));
-    let view = chain::current(&section).view(record);
-    let heard = if nested { None } else { Some(view) };
-    if let Some(view) = heard {
-        tell(record, view.realloc_begin.get(), |told| {
-            // SAFETY: the program's own function, by the contract of memhook_observe.
-            unsafe { (told.function)(&raw const call, told.user) }
-        });
-    }
-    if owner != 0 {
-        ownership::clear(block);
-    }
-    let walk = Walk::taking(&call, heard, owner, record);
-    let new = walk.realloc(block, bytes);
-    // The old block is gone when there is a new one, and when it was resized to nothing.
-    let done = !new.is_null() || bytes == 0;
-    let outcome = if !new.is_null() || done { errno } else { walk.failure() };
-    if owner != 0 {
-        match (new.is_null(), done) {
-            (false, _) => ownership::mark_surely(new, owner),
-            (true, false) => ownership::mark_surely(block, owner),
-            (true, true) => ownership::gone(owner, record),
-        }
-    }
-    match walk.claimed() {
-        // The list of this hook alone was made with it.
-        Some(hook) if owner == 0 && !new.is_null() => {
-            if let Ok(list) = ownership::find_or_create(&[hook]) {
-                ownership::mark_surely(new, list);
-                ownership::made(list, record);
-            }
-        }
-        _ if nested => inner::note(record, new),
-        _ => {}
-    }
-    if let Some(view) = heard {
-        if done {
-            tell(record, view.realloc_commit.get(), |told| {
-                // SAFETY: the program's own function, by the contract of memhook_observe.
-                unsafe { (told.function)(&raw const call, new, told.user) }
-            });
-        } else {
-            tell(record, view.realloc_abort.get(), |told| {
-                // SAFETY: the program's own function, by the contract of memhook_observe.
-                unsafe { (told.function)(&raw const call, told.user) }
-            });
-        }
-    }
-    drop(section);
-    record.set_errno(outcome);
-    new
 }
 
 const NONE: *mut c_void = core::ptr::null_mut();

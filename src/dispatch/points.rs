@@ -1,14 +1,15 @@
-//! The entry points on the full way: each says what is asked for and hands on.
+//! The entry points on the full way: each says what is asked for and hands on. `malloc` and `free` come
+//! here from the shorter ways only.
 
 use super::Ask;
 use super::How;
-use super::NONE;
 use super::allocate;
+use super::lists::Lists;
 use super::next::Walk;
 use super::note;
 use super::release;
 use super::release_nothing;
-use super::resize;
+use super::resize::resize;
 use crate::abi::*;
 use crate::backend;
 use crate::chain;
@@ -18,16 +19,9 @@ use crate::ownership;
 use core::ffi::c_int;
 use core::ffi::c_void;
 
+#[cold]
 pub(crate) unsafe extern "C" fn malloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
-    let ask = Ask {
-        entry: MEMHOOK_ENTRY_MALLOC,
-        requested,
-        alignment: 0,
-        count: 1,
-        each: requested,
-        block: NONE,
-        caller,
-    };
+    let ask = Ask::bytes(MEMHOOK_ENTRY_MALLOC, requested, caller);
     allocate(ask, How::Malloc { bytes: requested }, frame)
 }
 
@@ -39,7 +33,7 @@ pub(crate) unsafe extern "C" fn calloc(
 ) -> *mut c_void {
     let bytes = count.checked_mul(each);
     let requested = bytes.unwrap_or(usize::MAX);
-    let ask = Ask { entry: MEMHOOK_ENTRY_CALLOC, requested, alignment: 0, count, each, block: NONE, caller };
+    let ask = Ask::array(MEMHOOK_ENTRY_CALLOC, requested, [count, each], caller);
     allocate(ask, bytes.map_or(How::Refuse(libc::ENOMEM), |bytes| How::Calloc { bytes }), frame)
 }
 
@@ -49,15 +43,7 @@ pub(crate) unsafe extern "C" fn realloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    let ask = Ask {
-        entry: MEMHOOK_ENTRY_REALLOC,
-        requested,
-        alignment: 0,
-        count: 1,
-        each: requested,
-        block,
-        caller,
-    };
+    let ask = Ask::bytes(MEMHOOK_ENTRY_REALLOC, requested, caller).of(block);
     any_realloc(ask, How::Realloc { bytes: requested }, frame)
 }
 
@@ -70,7 +56,7 @@ pub(crate) unsafe extern "C" fn reallocarray(
 ) -> *mut c_void {
     let bytes = count.checked_mul(each);
     let requested = bytes.unwrap_or(usize::MAX);
-    let ask = Ask { entry: MEMHOOK_ENTRY_REALLOCARRAY, requested, alignment: 0, count, each, block, caller };
+    let ask = Ask::array(MEMHOOK_ENTRY_REALLOCARRAY, requested, [count, each], caller).of(block);
     any_realloc(ask, bytes.map_or(How::Refuse(libc::ENOMEM), |bytes| How::Realloc { bytes }), frame)
 }
 
@@ -79,7 +65,7 @@ fn any_realloc(ask: Ask, how: How, frame: usize) -> *mut c_void {
 }
 
 fn aligned(entry: u32, alignment: usize, requested: usize, frame: usize, caller: usize) -> *mut c_void {
-    let ask = Ask { entry, requested, alignment, count: 1, each: requested, block: NONE, caller };
+    let ask = Ask::bytes(entry, requested, caller).aligned(alignment);
     allocate(ask, How::Memalign { alignment, bytes: requested }, frame)
 }
 
@@ -110,15 +96,7 @@ pub(crate) unsafe extern "C" fn posix_memalign(
 ) -> c_int {
     let valid = alignment.is_power_of_two() && alignment >= size_of::<usize>();
     let how = if valid { How::Memalign { alignment, bytes: requested } } else { How::Refuse(libc::EINVAL) };
-    let ask = Ask {
-        entry: MEMHOOK_ENTRY_POSIX_MEMALIGN,
-        requested,
-        alignment,
-        count: 1,
-        each: requested,
-        block: NONE,
-        caller,
-    };
+    let ask = Ask::bytes(MEMHOOK_ENTRY_POSIX_MEMALIGN, requested, caller).aligned(alignment);
     let errno = crate::sys::thread::errno_location();
     // SAFETY: errno of this thread.
     let before = unsafe { errno.read() };
@@ -139,15 +117,7 @@ pub(crate) unsafe extern "C" fn posix_memalign(
 
 pub(crate) unsafe extern "C" fn valloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
     let alignment = backend::page_size();
-    let ask = Ask {
-        entry: MEMHOOK_ENTRY_VALLOC,
-        requested,
-        alignment: 0,
-        count: 1,
-        each: requested,
-        block: NONE,
-        caller,
-    };
+    let ask = Ask::bytes(MEMHOOK_ENTRY_VALLOC, requested, caller);
     allocate(ask, How::Memalign { alignment, bytes: requested }, frame)
 }
 
@@ -157,23 +127,16 @@ pub(crate) unsafe extern "C" fn pvalloc(requested: usize, frame: usize, caller: 
         Some(bytes) => How::Memalign { alignment, bytes },
         None => How::Refuse(libc::ENOMEM),
     };
-    let ask = Ask {
-        entry: MEMHOOK_ENTRY_PVALLOC,
-        requested,
-        alignment: 0,
-        count: 1,
-        each: requested,
-        block: NONE,
-        caller,
-    };
+    let ask = Ask::bytes(MEMHOOK_ENTRY_PVALLOC, requested, caller);
     allocate(ask, how, frame)
 }
 
 fn any_free(entry: u32, block: *mut c_void, requested: usize, alignment: usize, frame: usize, caller: usize) {
-    let ask = Ask { entry, requested, alignment, count: 1, each: requested, block, caller };
+    let ask = Ask::bytes(entry, requested, caller).aligned(alignment).of(block);
     if block.is_null() { release_nothing(ask, frame) } else { release(ask, frame) }
 }
 
+#[cold]
 pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: usize) {
     any_free(MEMHOOK_ENTRY_FREE, block, 0, 0, frame, caller);
 }
@@ -193,15 +156,7 @@ pub(crate) unsafe extern "C" fn free_aligned_sized(
 }
 
 pub(crate) unsafe extern "C" fn usable_size(block: *mut c_void, frame: usize, caller: usize) -> usize {
-    let ask = Ask {
-        entry: MEMHOOK_ENTRY_USABLE_SIZE,
-        requested: 0,
-        alignment: 0,
-        count: 1,
-        each: 0,
-        block,
-        caller,
-    };
+    let ask = Ask::bytes(MEMHOOK_ENTRY_USABLE_SIZE, 0, caller).of(block);
     let Some(record) = guard::record() else { return 0 };
     note(record, ask.entry);
     if block.is_null() {
@@ -214,7 +169,8 @@ pub(crate) unsafe extern "C" fn usable_size(block: *mut c_void, frame: usize, ca
     let section = entered.unwrap_or_else(|| grace::enter_anyhow(record, frame));
     let call = ask.call(record);
     let view = chain::current(&section).view(record);
-    let usable = Walk::taking(&call, (!nested).then_some(view), owner, record).usable_size(block);
+    let lists = Lists::taking((!nested).then_some(view), owner, record);
+    let usable = Walk::new(&call, lists).usable_size(block);
     drop(section);
     record.set_errno(errno);
     usable

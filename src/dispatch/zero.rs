@@ -9,6 +9,7 @@ const LARGE: usize = 128 * 1024;
 
 /// Makes `bytes` bytes of the block zero. Pages of the backend's calloc that nobody has touched
 /// since are left untouched.
+#[inline(never)]
 pub(super) fn clear(walk: &Walk, block: *mut c_void, bytes: usize) {
     let (start, len) = walk.zeroed.get();
     let offset = (block as usize).wrapping_sub(start);

@@ -27,6 +27,7 @@ pub(crate) fn choose() {
 pub(crate) fn light() {
     // ORDERING [none]: Relaxed. See `choose`; where the value changes later, `heavy` makes up for it.
     if FENCED.load(Ordering::Relaxed) {
+        seldom();
         // ORDERING [enter]: SeqCst. Our entry before our load of the chain. Other end: `heavy`.
         fence(Ordering::SeqCst);
     } else {
@@ -34,6 +35,11 @@ pub(crate) fn light() {
         compiler_fence(Ordering::SeqCst);
     }
 }
+
+/// Tells the compiler to put the branch that calls it out of the way.
+#[cold]
+#[inline]
+fn seldom() {}
 
 /// The writers' side: after it, every other thread has either not reached its next [`light`] or
 /// everything before its last one is visible here.

@@ -1,0 +1,90 @@
+//! Holds what a pair of calls costs to recorded numbers of instructions, which repeat exactly where
+//! times do not. Counted by callgrind, as the difference of two lengths of run, and taken above what
+//! the C library itself needs: that part is not ours.
+//!
+//! A bound that a change exceeds is a finding. One that a change falls well below is recorded anew.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use support::{Link, Outcome, compile, folder, library, root, run_for};
+
+const SHORT: u64 = 1000;
+const LONG: u64 = 6000;
+
+/// What a configuration adds to a malloc and a free of 64 bytes, in instructions, callbacks included.
+/// As counted with rustc 1.95 and gcc 12 on x86-64, and 2 % on top for other compilers.
+const BOUNDS: [(&str, Option<&str>, f64); 6] = [
+    ("no hook", None, 4.0),
+    ("one observer", Some("o"), 171.0),
+    ("four observers", Some("oooo"), 336.0),
+    ("one passing interceptor", Some("i"), 295.0),
+    ("four passing interceptors", Some("iiii"), 921.0),
+    ("accounting", Some("a"), 323.0),
+];
+
+fn is_installed(program: &str) -> bool {
+    let quiet = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    quiet.is_ok_and(|status| status.success())
+}
+
+fn total(program: &Path, environment: &[(&str, String)], operations: u64) -> u64 {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program);
+    command.args(["pair", &format!("ops={operations}")]).envs(environment.iter().cloned());
+    let Outcome { status, stdout, stderr } = run_for(&mut command, 120);
+    assert_eq!(status, 0, "{stderr}");
+    let [done, _, calls, callbacks]: [u64; 4] = stdout
+        .split_whitespace()
+        .map(|word| word.parse().expect("the workload prints numbers"))
+        .collect::<Vec<_>>()
+        .try_into()
+        .expect("four numbers");
+    assert_eq!((done, calls), (operations, 2 * operations));
+    let hooks =
+        environment.iter().find(|(name, _)| *name == "BENCH_HOOKS").map_or(0, |(_, h)| h.len() as u64);
+    assert_eq!(callbacks, calls * hooks, "every hook is called for every call");
+    let counted = stderr.lines().find_map(|line| line.split("Collected : ").nth(1));
+    counted.and_then(|count| count.trim().parse().ok()).expect("callgrind says what it collected")
+}
+
+fn per_pair(program: &Path, environment: &[(&str, String)]) -> f64 {
+    let (short, long) = (total(program, environment, SHORT), total(program, environment, LONG));
+    (long - short) as f64 / (LONG - SHORT) as f64
+}
+
+fn build(folder: &Path) -> (PathBuf, PathBuf) {
+    let source = |name: &str| root().join("benches/c").join(name);
+    let workload = compile(&source("workload.c"), &folder.join("workload"), Link::None).arg("-O2").run();
+    let hooks = compile(&source("hooks.c"), &folder.join("hooks.so"), Link::Plugin).arg("-O2").run();
+    (workload, hooks)
+}
+
+#[test]
+fn instructions_per_pair_stay_within_their_bounds() {
+    if !is_installed("valgrind") {
+        eprintln!("skipped: instructions_per_pair_stay_within_their_bounds: valgrind is not installed");
+        return;
+    }
+    if !cfg!(target_arch = "x86_64") {
+        eprintln!("skipped: instructions_per_pair_stay_within_their_bounds: the bounds are x86-64's");
+        return;
+    }
+    let (workload, hooks) = build(&folder("cost"));
+    let glibc = per_pair(&workload, &[]);
+    let mut exceeded = Vec::new();
+    for (name, letters, bound) in BOUNDS {
+        let mut preload = library().display().to_string();
+        let mut environment = Vec::new();
+        if let Some(letters) = letters {
+            preload += &format!(":{}", hooks.display());
+            environment.push(("BENCH_HOOKS", letters.to_owned()));
+        }
+        environment.push(("LD_PRELOAD", preload));
+        let added = per_pair(&workload, &environment) - glibc;
+        println!("{name}: {added:.1} instructions over {glibc:.1}, at most {bound:.1} are allowed");
+        if added > bound * 1.02 {
+            exceeded.push(format!("{name}: {added:.1} instead of {bound:.1}"));
+        }
+    }
+    assert!(exceeded.is_empty(), "{}", exceeded.join("; "));
+}
