@@ -5,7 +5,7 @@ use std::{env, fs, path::Path};
 fn main() {
     let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
     let root = Path::new(&root);
-    for source in ["src/abi.rs", "src/api", "cbindgen.toml", "build.rs"] {
+    for source in ["src/abi.rs", "src/api", "src/tools", "cbindgen.toml", "build.rs"] {
         println!("cargo::rerun-if-changed={source}");
     }
     // What a program was linked with keeps working as long as this number stays.
@@ -22,7 +22,7 @@ fn main() {
     config.after_includes = Some(text("src/api/head.h"));
     config.trailer = Some(text("src/api/tail.h"));
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for source in ["abi.rs", "api/mod.rs"] {
+    for source in ["abi.rs", "api/mod.rs", "tools/mod.rs"] {
         builder = builder.with_src(root.join("src").join(source));
     }
     // write_to_file leaves an equal file alone, so that make sees no change.

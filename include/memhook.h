@@ -479,6 +479,98 @@ typedef struct memhook_entry_points {
   void (*functions[13])(void);
 } memhook_entry_points;
 
+/**
+ * Which allocation calls are to fail. All members that are not 0 must agree to *select* a call;
+ * selected calls are numbered from 1; of these, each of `nth`, `every`, `per_million` and `after_bytes`
+ * makes some fail. Fill in `struct_size` and what is wanted, 0 or NULL elsewhere.
+ *
+ * A call fails as it does when memory has run out: NULL and ENOMEM (posix_memalign returns
+ * ENOMEM); the block of a realloc lives on. Observers are told. Interceptors are not asked.
+ */
+typedef struct memhook_fail_rule {
+  /**
+   * `sizeof(memhook_fail_rule)`.
+   */
+  size_t struct_size;
+  /**
+   * Fails: the selected call with this number.
+   */
+  uint64_t nth;
+  /**
+   * Fails: every selected call whose number this divides.
+   */
+  uint64_t every;
+  /**
+   * Fails: each selected call with this probability, in millionths.
+   */
+  uint32_t per_million;
+  /**
+   * `MEMHOOK_THIS_THREAD`, to select calls of the calling thread only, or 0.
+   */
+  uint32_t flags;
+  /**
+   * Where the random numbers of `per_million` begin. The same seed fails the calls with the same
+   * numbers.
+   */
+  uint64_t seed;
+  /**
+   * Fails: all selected calls from the one on with which more than so many bytes were asked for in
+   * total.
+   */
+  uint64_t after_bytes;
+  /**
+   * Selects: calls that ask for more than so many bytes.
+   */
+  size_t above;
+  /**
+   * Selects: calls through these entry points, one bit `1 << MEMHOOK_ENTRY_…` each.
+   */
+  uint32_t entries;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Selects: callers from this address on (see `caller` of a call).
+   */
+  const void *caller_from;
+  /**
+   * Selects: callers below this address.
+   */
+  const void *caller_to;
+  /**
+   * Selects: callers in the shared objects, of those loaded now, whose path contains these
+   * characters. For the executable itself, which has no path here, use the two addresses.
+   */
+  const char *object;
+  /**
+   * How many characters.
+   */
+  size_t object_len;
+} memhook_fail_rule;
+
+/**
+ * What has become of a rule.
+ */
+typedef struct memhook_fail_counts {
+  /**
+   * `sizeof(memhook_fail_counts)`.
+   */
+  size_t struct_size;
+  /**
+   * How many calls were selected.
+   */
+  uint64_t selected;
+  /**
+   * How many of them failed.
+   */
+  uint64_t failed;
+  /**
+   * How many bytes they asked for in total, failed ones too.
+   */
+  uint64_t bytes;
+} memhook_fail_counts;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -1423,6 +1515,108 @@ int memhook_self_test_object(const void *address,
                              uint32_t *missed,
                              char *text,
                              size_t text_size);
+
+/**
+ * Makes allocations fail.
+ *
+ * # Parameters
+ *
+ * - `rule`: which, copied before return. Not NULL; `rule->struct_size` is its size.
+ * - `out`: receives the id to give to `memhook_fail_stop()`. Not NULL.
+ *
+ * # Returns
+ *
+ * 0, or an error number; `errno` itself is never touched. On error nothing has changed.
+ *
+ * - `EINVAL`: `rule` or `out` is NULL, `struct_size` is no size that this library knows, a
+ *   flag is unknown, `per_million` is above 1,000,000, `reserved` is not 0, an object is named by no
+ *   characters, or no call could fail by this rule.
+ * - `ENOENT`: no object that is loaded has this in its path.
+ * - `ENOMEM`: there was no memory for the new chain.
+ *
+ * # Threads
+ *
+ * Any thread, any time, except while the dynamic linker's lock is held and `object` is given.
+ *
+ * # Reentrancy
+ *
+ * Inside a callback: the call that the callback belongs to does not fail by this rule.
+ *
+ * # Safety
+ *
+ * `rule` is NULL or points to a rule of the size that it says; `out` is NULL or writable.
+ */
+MEMHOOK_MUST_USE
+int memhook_fail_start(const struct memhook_fail_rule *rule,
+                       memhook_id *out);
+
+/**
+ * Makes the `nth` allocation call of the calling thread from now on fail, and no other: for a loop
+ * that walks through every failure point of a piece of code.
+ *
+ * ```c
+ * for (uint64_t n = 1; ; n++) {
+ *     memhook_id id;
+ *     memhook_fail_counts counts = { .struct_size = sizeof counts };
+ *     memhook_fail_nth(n, &id);
+ *     work();
+ *     memhook_fail_stop(id, &counts);
+ *     if (counts.failed == 0)
+ *         break;
+ * }
+ * ```
+ *
+ * # Returns
+ *
+ * As `memhook_fail_start()`; `EINVAL` also where `nth` is 0.
+ *
+ * # Threads
+ *
+ * Any thread, any time.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_fail_start()`.
+ *
+ * # Safety
+ *
+ * `out` is NULL or writable.
+ */
+MEMHOOK_MUST_USE
+int memhook_fail_nth(uint64_t nth,
+                     memhook_id *out);
+
+/**
+ * Ends what `memhook_fail_start()` or `memhook_fail_nth()` began.
+ *
+ * # Parameters
+ *
+ * - `id`: what they gave.
+ * - `counts`: receives what has become of the rule; `counts->struct_size` is its size. Or NULL.
+ *
+ * # Returns
+ *
+ * 0, or an error number; `errno` itself is never touched.
+ *
+ * - `EINVAL`: `counts->struct_size` is no size that this library knows. Nothing has changed.
+ * - `ESRCH`: there is no such rule.
+ * - `EINPROGRESS`: called inside a callback: another thread may be failing a call by this rule
+ *   for the last time. It has ended otherwise.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Waits until no thread is failing a call by this rule.
+ *
+ * # Reentrancy
+ *
+ * Inside a callback: does not wait.
+ *
+ * # Safety
+ *
+ * `counts` is NULL or points to counts of the size that they say.
+ */
+int memhook_fail_stop(memhook_id id,
+                      struct memhook_fail_counts *counts);
 
 #ifdef __cplusplus
 }  // extern "C"

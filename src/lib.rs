@@ -5,6 +5,7 @@
 //! (`tests/house.rs` checks that).
 //!
 //! ```text
+//! tools                 what C programs reached for the old hooks to get
 //! entry start api       what C sees: the interposed symbols; the first call; memhook_…
 //! glibc                 the removed variables, as interceptors
 //! dispatch registry     an allocation call; a change of hooks. Siblings: they never meet
@@ -28,6 +29,8 @@ compile_error!(
     "memhook must be built with panic = \"abort\": nothing may unwind through an allocation call. \
      To test the release build, use `make test`."
 );
+
+pub mod tools;
 
 pub mod api;
 

@@ -36,6 +36,12 @@ fn succeeded(stdout: &str) -> Outcome {
 }
 
 #[test]
+fn failpoints_visits_every_point_of_failure() {
+    let program = example("failpoints", &folder("example-failpoints"), Link::Shared);
+    assert_eq!(run(&mut Command::new(program)), succeeded("run 11: nothing failed, 6 words\n"));
+}
+
+#[test]
 fn accounting_counts_every_byte_in_every_thread() {
     let program = example("accounting", &folder("example-accounting"), Link::Shared);
     assert_eq!(

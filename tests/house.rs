@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("start", &["glibc", "registry", "dispatch", "chain", "grace", "guard", "backend", "abi", "sys"]),
     ("entry", &["start", "dispatch", "chain", "api", "abi"]),
     ("selftest", &["entry", "registry", "dispatch", "guard", "backend", "abi", "sys"]),
+    ("tools", &["api", "roster", "scratch", "abi", "sys"]),
     (
         "api",
         &[

@@ -166,6 +166,16 @@ impl Object {
         })
     }
 
+    /// The addresses from the object's first to behind its last.
+    pub(crate) fn range(&self) -> (usize, usize) {
+        let mut range = (usize::MAX, 0);
+        for segment in self.segments().iter().filter(|s| s.p_type == libc::PT_LOAD) {
+            let start = self.base.wrapping_add(segment.p_vaddr as usize);
+            range = (range.0.min(start), range.1.max(start.wrapping_add(segment.p_memsz as usize)));
+        }
+        range
+    }
+
     /// The object's path; empty for the main program.
     pub(crate) fn name(&self) -> &'static CStr {
         if self.name.is_null() {

@@ -1,0 +1,297 @@
+//! Removing hooks: from the decision to the release.
+//!
+//! # A removal
+//!
+//! ```text
+//!  kill ─► publish ─► grace period ─► no owner lists: release
+//!                                 └─► drain lists ─► grace period ─► sum ─► all empty: release
+//!                                                                      └──► OWNING; the last
+//!                                                                           free releases
+//! ```
+
+use super::{copy, edit, find};
+use crate::abi::*;
+use crate::chain::{Hook, LEAVING, LINKED, OWNING, RELEASED, Table};
+use crate::grace::{self, Deferred, Scope, Ticket};
+use crate::guard::{self, Record};
+use crate::ownership;
+use core::sync::atomic::Ordering;
+
+/// A decision about the hook was taken back. Whoever let go of it as its last chain meanwhile left
+/// its removal to us.
+fn retire_if_unlinked(hook: &'static Hook) {
+    // ORDERING [links]: Acquire. Other end: `unlink`.
+    if hook.links.load(Ordering::Acquire) == 0 && hook.kill() {
+        retire(hook, grace::advance());
+    }
+}
+
+/// What a hook's removal has come to.
+fn settled(hook: &Hook) -> u32 {
+    // ORDERING [phase]: Acquire. The release callback's effects. Other end: `Hook::forget`.
+    hook.phase.load(Ordering::Acquire)
+}
+
+/// Has a dead hook, which no chain in force names since `ticket`, seen to its end.
+pub(super) fn retire(hook: &'static Hook, ticket: Ticket) {
+    // ORDERING [phase]: Relaxed. Read by who waits, who learns of the end from `settled`.
+    hook.phase.store(LEAVING, Ordering::Relaxed);
+    let item = core::ptr::from_ref(hook).cast_mut().cast::<Deferred>();
+    hook.keep_until_over(ticket);
+    // SAFETY: hooks live for ever, and only who killed the hook retires it, once.
+    unsafe { grace::defer(item, ticket, hook.scope(), no_longer_called) };
+}
+
+unsafe fn no_longer_called(item: *mut Deferred) {
+    // SAFETY: `deferred` is a hook's first field, and hooks live for ever.
+    let hook: &'static Hook = unsafe { &*item.cast::<Hook>() };
+    let Some(record) = guard::record() else {
+        return end_service(hook);
+    };
+    let section = grace::enter_here(record);
+    let owns = ownership::drain(hook);
+    drop(section);
+    if owns {
+        // SAFETY: taken from the queue by the caller; hooks live for ever.
+        unsafe { grace::defer(item, grace::advance(), Scope::Settling, drained) };
+    } else {
+        end_service(hook);
+    }
+}
+
+unsafe fn drained(item: *mut Deferred) {
+    // SAFETY: `deferred` is a hook's first field, and hooks live for ever.
+    let hook: &'static Hook = unsafe { &*item.cast::<Hook>() };
+    while let Some(record) = guard::record() {
+        let section = grace::enter_here(record);
+        let summed = ownership::sum(hook);
+        drop(section);
+        match summed {
+            None => break,
+            Some(None) => {}
+            // Outside the section: it may call releases.
+            Some(Some(list)) => ownership::let_go(list),
+        }
+    }
+    end_service(hook);
+}
+
+/// Nothing but blocks of its own keeps the hook any more.
+fn end_service(hook: &'static Hook) {
+    hook.pin_again();
+    if hook.may_own() {
+        ownership::expect_no_more();
+    }
+    if !hook.unhold() {
+        // ORDERING [phase]: Release and Relaxed. Says only that blocks are left; a release that
+        // comes between wins, one that comes later is later. Other end: `Hook::forget`.
+        let _ = hook.phase.compare_exchange(LEAVING, OWNING, Ordering::Release, Ordering::Relaxed);
+    }
+    hook.unpin();
+    grace::changed();
+}
+
+/// [`retire`], to be followed by [`await_removal`].
+pub(super) fn retire_and_wait(hook: &'static Hook, ticket: Ticket) {
+    if !guard::record().is_none_or(Record::is_inside) {
+        hook.deferred.take_in_hand();
+    }
+    retire(hook, ticket);
+}
+
+/// Whether a removal has come to its end, or as far as blocks that live on let it come.
+fn is_settled(hook: &Hook) -> bool {
+    match settled(hook) {
+        // The last of its lists may just be ending in another thread, as part of the removal of
+        // another member.
+        OWNING => guard::record().is_none_or(|record| {
+            let section = grace::enter_here(record);
+            let owns = ownership::owns(hook);
+            drop(section);
+            owns
+        }),
+        phase => phase == RELEASED,
+    }
+}
+
+/// Waits for the removal of a pinned hook, and unpins it. 0, `EINPROGRESS` or `ETIMEDOUT`.
+pub(super) fn await_removal(hook: &'static Hook, deadline_ns: Option<u64>) -> i32 {
+    let inside = guard::record().is_none_or(Record::is_inside);
+    let done = inside || grace::wait(deadline_ns, Some(&hook.deferred), &mut || is_settled(hook));
+    let result = match settled(hook) {
+        RELEASED => 0,
+        _ if !done => libc::ETIMEDOUT,
+        _ => libc::EINPROGRESS,
+    };
+    hook.unpin();
+    result
+}
+
+/// Takes back a pinned hook that never was in force. An owner list may know it by now.
+pub(super) fn abandon(hook: &'static Hook) {
+    hook.silence();
+    if hook.kill() {
+        retire(hook, grace::advance());
+    }
+    hook.unpin();
+    grace::poll();
+}
+
+/// Takes a hook out of force and out of every chain object. 0, `EINPROGRESS`, `ETIMEDOUT`, or:
+/// `ESRCH`: no such hook; `EALREADY`: its removal is under way; `EBUSY`: another thread is just
+/// replacing it; `ENOMEM`, `ENOSPC`: it is still in force.
+pub(crate) fn unregister(id: memhook_id, timeout_ns: Option<u64>) -> i32 {
+    let hook = match find(id) {
+        Ok(hook) => hook,
+        Err(error) => return error,
+    };
+    let deadline = timeout_ns.map(|ns| crate::sys::thread::monotonic_ns().saturating_add(ns));
+    if !hook.kill() {
+        let busy = hook.is_being_replaced();
+        hook.unpin();
+        return if busy { libc::EBUSY } else { libc::EALREADY };
+    }
+    if let Err(error) = take_out(hook) {
+        hook.revive();
+        retire_if_unlinked(hook);
+        hook.unpin();
+        return error;
+    }
+    await_removal(hook, deadline)
+}
+
+/// Publishes the hooks in force without a killed one, and retires that.
+fn take_out(hook: &'static Hook) -> Result<(), i32> {
+    hook.pass_by(true);
+    let ticket = edit(false, &mut |now, next| {
+        copy(now, next)?;
+        next.remove(hook);
+        Ok(())
+    });
+    let ticket = ticket.inspect_err(|_| hook.pass_by(false))?;
+    retire_and_wait(hook, ticket);
+    Ok(())
+}
+
+/// Unregisters every hook that is tied to a shared object whose destructors run. With `unmapped`,
+/// its code is about to go: waits for who is in it, and leaves blocks that its interceptors still own
+/// alone for ever, which is said. 0 or `EINPROGRESS`.
+pub(crate) fn unregister_object(object: *const core::ffi::c_void, unmapped: bool) -> i32 {
+    let mut result = 0;
+    Hook::for_each(&mut |hook| {
+        // A release may be what unloads the object.
+        if hook.object() != object || hook.is_releasing_here() {
+            return;
+        }
+        while hook.is_being_replaced() {
+            core::hint::spin_loop();
+        }
+        if hook.kill() {
+            // The object goes whatever we answer: there is no way to report a lack of memory.
+            while take_out(hook).is_err() {
+                grace::poll();
+                core::hint::spin_loop();
+            }
+        }
+        hook.pin_again();
+        let now = crate::sys::thread::monotonic_ns();
+        if await_removal(hook, if unmapped { None } else { Some(now) }) != 0 {
+            result = libc::EINPROGRESS;
+            if unmapped {
+                orphan(hook);
+            }
+        }
+    });
+    result
+}
+
+/// The hook's code goes while something may still lead to it: a block that it owns, or, inside a
+/// callback, a call of another thread. Afterwards nothing does.
+fn orphan(hook: &'static Hook) {
+    let Some(record) = guard::record() else { return };
+    let section = grace::enter_here(record);
+    let owns = ownership::live_blocks(hook) != 0;
+    drop(section);
+    if owns {
+        crate::sys::write_error(
+            b"memhook: a shared object was unloaded while an interceptor of its owned blocks; these are \
+              leaked. Unregister, and unload when memhook_live_blocks() is 0.\n",
+        );
+    }
+    hook.orphan();
+    let ticket = grace::advance();
+    // Other threads only: inside a callback, our own section is open whatever we do.
+    grace::wait(None, None, &mut || grace::is_over_elsewhere(ticket, hook.scope(), record));
+    hook.call_release();
+}
+
+/// Puts other callbacks in a hook's place. Results as [`unregister`], for the former callbacks;
+/// also `EINVAL`: the hook is of the other kind.
+pub(crate) fn replace(id: memhook_id, table: Table, thread: u64) -> i32 {
+    let old = match find(id) {
+        Ok(hook) => hook,
+        Err(error) => return error,
+    };
+    let fail = |error| {
+        old.unpin();
+        error
+    };
+    if old.interceptor().is_some() != matches!(table, Table::Interceptor(_)) {
+        return fail(libc::EINVAL);
+    }
+    let new = match Hook::create(table, thread, Some(old)) {
+        Ok(hook) => hook,
+        Err(error) => return fail(error),
+    };
+    if !old.begin_replacing() {
+        abandon(new);
+        return fail(if old.is_being_replaced() { libc::EBUSY } else { libc::EALREADY });
+    }
+    let result = edit(false, &mut |now, next| {
+        if !now.contains(&core::ptr::from_ref(old)) {
+            // In a chain object only: nothing is in force that could be replaced.
+            return Err(libc::ESRCH);
+        }
+        copy(now, next)?;
+        next.remove(old);
+        next.insert(new)
+    });
+    match result {
+        Ok(ticket) => {
+            old.exchange_ids(new);
+            old.end_replacing(true);
+            new.unpin();
+            retire_and_wait(old, ticket);
+            await_removal(old, None)
+        }
+        Err(error) => {
+            old.end_replacing(false);
+            retire_if_unlinked(old);
+            abandon(new);
+            fail(error)
+        }
+    }
+}
+
+/// In a fork child: removals that threads of the parent had in their hands are taken up or ended.
+pub(super) fn forked() {
+    Hook::for_each(&mut |hook| {
+        if hook.is_being_replaced() {
+            hook.end_replacing(false);
+        }
+        if !hook.is_dead() || settled(hook) >= OWNING {
+            return;
+        }
+        hook.deferred.lose();
+        let item = core::ptr::from_ref(hook).cast::<Deferred>();
+        if settled(hook) == LEAVING && !grace::is_queued(item) && !hook.end_lost_release() {
+            // Its stages may be gone through again.
+            // SAFETY: it is in no queue, and hooks live for ever.
+            unsafe { grace::defer(item.cast_mut(), grace::advance(), Scope::Settling, no_longer_called) };
+        } else if settled(hook) == LINKED {
+            let _ = take_out(hook);
+            // Nobody waits for it.
+            hook.deferred.put_down();
+        }
+    });
+}
