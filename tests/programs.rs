@@ -214,7 +214,7 @@ fn python_objects() {
 fn python_threads_and_processes() {
     let mut modules = vec!["test_thread", "test_fork1", "test_threading"];
     if is_long() {
-        modules.extend(["test_subprocess", "test_signal", "test_socket", "test_asyncio"]);
+        modules.extend(["test_subprocess", "test_signal", "test_asyncio"]);
         modules.extend(["test_concurrent_futures", "test_multiprocessing_fork"]);
     }
     python_suite("python-threads", if is_long() { &TOOLS } else { &TOOLS[..2] }, None, &modules);
