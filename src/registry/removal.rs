@@ -114,10 +114,16 @@ fn is_settled(hook: &Hook) -> bool {
     }
 }
 
-/// Waits for the removal of a pinned hook, and unpins it. 0, `EINPROGRESS` or `ETIMEDOUT`.
+/// Waits for the removal of a pinned hook that this thread has in hand, and unpins it. 0, `EINPROGRESS` or
+/// `ETIMEDOUT`.
 pub(super) fn await_removal(hook: &'static Hook, deadline_ns: Option<u64>) -> i32 {
+    await_end(hook, deadline_ns, Some(&hook.deferred))
+}
+
+/// As [`await_removal`]; without `work`, another thread has the removal in hand.
+fn await_end(hook: &'static Hook, deadline_ns: Option<u64>, work: Option<&Deferred>) -> i32 {
     let inside = guard::record().is_none_or(Record::is_inside);
-    let done = inside || grace::wait(deadline_ns, Some(&hook.deferred), &mut || is_settled(hook));
+    let done = inside || grace::wait(deadline_ns, work, &mut || is_settled(hook));
     let result = match settled(hook) {
         RELEASED => 0,
         _ if !done => libc::ETIMEDOUT,
@@ -186,7 +192,8 @@ pub(crate) fn unregister_object(object: *const core::ffi::c_void, unmapped: bool
         while hook.is_being_replaced() {
             core::hint::spin_loop();
         }
-        if hook.kill() {
+        let ours = hook.kill();
+        if ours {
             // The object goes whatever we answer: there is no way to report a lack of memory.
             while take_out(hook).is_err() {
                 grace::poll();
@@ -195,7 +202,8 @@ pub(crate) fn unregister_object(object: *const core::ffi::c_void, unmapped: bool
         }
         hook.pin_again();
         let now = crate::sys::thread::monotonic_ns();
-        if await_removal(hook, if unmapped { None } else { Some(now) }) != 0 {
+        let deadline = if unmapped { None } else { Some(now) };
+        if await_end(hook, deadline, ours.then_some(&hook.deferred)) != 0 {
             result = libc::EINPROGRESS;
             if unmapped {
                 orphan(hook);
@@ -279,10 +287,10 @@ pub(super) fn forked() {
         if hook.is_being_replaced() {
             hook.end_replacing(false);
         }
+        hook.deferred.lose();
         if !hook.is_dead() || settled(hook) >= OWNING {
             return;
         }
-        hook.deferred.lose();
         let item = core::ptr::from_ref(hook).cast::<Deferred>();
         if settled(hook) == LEAVING && !grace::is_queued(item) && !hook.end_lost_release() {
             // Its stages may be gone through again.

@@ -308,6 +308,20 @@ fn two_members_go() {
     assert!(released(0) == 1 && released(1) == 1, "deferred work is stranded");
 }
 
+/// A hook is unregistered while the object that it is tied to (here none, as all hooks are) goes: who comes
+/// second waits, and leaves the work to the first.
+fn object_goes_while_unregistering() {
+    setup();
+    let id = registry::register(observer(0), 0).unwrap();
+    let other = spawn(move || {
+        let result = registry::unregister(id, None);
+        assert!([0, libc::EALREADY, libc::ESRCH].contains(&result), "{result}");
+    });
+    registry::unregister_object(core::ptr::null(), true);
+    assert_eq!(released(0), 1, "the object is unmapped under its hook");
+    other.join().unwrap();
+}
+
 /// A callback is left by longjmp while its thread has suspended hooks; then a writer is called.
 fn abandoned_while_suspended() {
     setup();
@@ -526,6 +540,7 @@ models! {
     list_against_list: 1, Some(1);
     swap_against_unregister: 1, Some(1);
     replace_against_unregister: 0, None;
+    object_goes_while_unregistering: 1, Some(1);
     two_members_go: 1, None;
     two_removals: 1, None;
     blocks_end: 1, None;
