@@ -28,8 +28,8 @@ pub(super) struct Frame {
     /// The block that an owner's callback takes back, which it may hand on as it is.
     subject: *mut c_void,
     /// The number of this frame, and whether no other was open when it was entered: for plain memory.
-    number: u64,
-    alone: bool,
+    number: Cell<u64>,
+    alone: Cell<bool>,
     /// The callbacks that have been called and have not returned, innermost first.
     running: Cell<*const Running>,
     blocks: Blocks,
@@ -125,12 +125,9 @@ impl Frame {
             *value = callback;
         }
         let plain = is_plain_memory();
-        // ORDERING [window]: AcqRel. Before the callback takes itself out. Other end: `entered`.
-        let number = if plain { ENTERED.fetch_add(1, Ordering::AcqRel) + 1 } else { 0 };
         let frame = Frame {
-            number,
-            // ORDERING [none]: Relaxed. Two callbacks that race for a variable do so in any order.
-            alone: number.wrapping_sub(LEFT.load(Ordering::Relaxed)) <= 1,
+            number: Cell::new(0),
+            alone: Cell::new(true),
             inner: Inner { answer, answered },
             copies: values.map(AtomicPtr::new),
             given: values,
@@ -144,6 +141,14 @@ impl Frame {
         let own = (&raw const frame).cast_mut().cast::<c_void>();
         // ORDERING [none]: Relaxed. Read by this thread, and by others whether it is null.
         let outer = record.map(|record| record.inner.swap(own, Ordering::Relaxed));
+        if plain {
+            // After `inner`: who counts us as entered finds us inside, and who does not sees the number change.
+            // ORDERING [window]: AcqRel. Before the callback takes itself out. Other end: `entered`.
+            let number = ENTERED.fetch_add(1, Ordering::AcqRel) + 1;
+            frame.number.set(number);
+            // ORDERING [none]: Relaxed. Two callbacks that race for a variable do so in any order.
+            frame.alone.set(number.wrapping_sub(LEFT.load(Ordering::Relaxed)) <= 1);
+        }
         let result = frame.call(callback, || perform(callback, request, caller));
         if let (Some(record), Some(outer)) = (record, outer) {
             // ORDERING [none]: Relaxed. As above.
@@ -199,7 +204,7 @@ impl Frame {
                 // ORDERING [none]: Relaxed. The program's variable.
                 let memory = place(kind).load(Ordering::Relaxed);
                 // ORDERING [none]: Relaxed. See `run`.
-                let alone = self.alone && ENTERED.load(Ordering::Relaxed) == self.number;
+                let alone = self.alone.get() && ENTERED.load(Ordering::Relaxed) == self.number.get();
                 // Another thread's callback may have put it in again that ours has taken out.
                 if memory == given && !alone { NOBODY } else { memory }
             }
