@@ -460,6 +460,16 @@ typedef struct memhook_hook_info {
 } memhook_hook_info;
 
 /**
+ * Names memory that a hook has in each thread. Never 0.
+ */
+typedef uint32_t memhook_local;
+
+/**
+ * Is shown one thread's memory by `memhook_local_each()`. Returns 0 to be shown the next.
+ */
+typedef int (*memhook_local_fn)(void *memory, uint64_t thread, void *argument);
+
+/**
  * For documentation: what `void *` is here.
  */
 typedef void *Block;
@@ -1167,6 +1177,110 @@ int memhook_resume(void);
  */
 MEMHOOK_MUST_USE
 int memhook_is_suspended(void);
+
+/**
+ * Gives every thread memory of its own for a hook: counters and buffers that no other thread writes.
+ *
+ * The memory of a thread outlives it, with its contents, and belongs to a later thread then, which may
+ * be told by `memhook_thread()`. So sums over all threads stay true, and memory does not grow with the
+ * number of threads that there ever were.
+ *
+ * # Parameters
+ *
+ * - `bytes`: how much for each thread. Aligned to 128 bytes, at first zero.
+ * - `out`: receives the key. Not NULL.
+ *
+ * # Returns
+ *
+ * 0, or:
+ *
+ * - `EINVAL`: `bytes` is 0 or above 1 GiB, or `out` is NULL.
+ * - `ENOSPC`: all 64 keys are given out. A key is never given back: take one for a tool, once, not
+ *   for each start of it.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Never waits.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ *
+ * # Safety
+ *
+ * `out` is NULL or writable.
+ */
+MEMHOOK_MUST_USE
+int memhook_local_create(size_t bytes,
+                         memhook_local *out);
+
+/**
+ * The calling thread's memory of a key.
+ *
+ * # Returns
+ *
+ * The memory, the same whenever the thread asks; NULL for an unknown key, or where there is no memory.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Never waits. A few instructions.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback, which is what it is for.
+ */
+void *memhook_local_get(memhook_local key);
+
+/**
+ * Shows the memory that threads have of a key to `visit`, one after the other: of threads that live, and
+ * of those that have ended. Threads that begin meanwhile may be missed.
+ *
+ * # Parameters
+ *
+ * - `visit`: is given the memory, the number of its latest thread (see `memhook_thread()`) and
+ *   `argument`; anything but 0 from it ends the round. Not NULL.
+ *
+ * # Returns
+ *
+ * 0; what `visit` returned last; or:
+ *
+ * - `EINVAL`: the key is unknown, or `visit` is NULL.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Never waits. The threads go on: what they write and `visit` reads should be atomic.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ *
+ * # Safety
+ *
+ * `visit` may be called with `argument`.
+ */
+int memhook_local_each(memhook_local key,
+                       memhook_local_fn visit,
+                       void *argument);
+
+/**
+ * The number of the calling thread: never 0, and never used for another thread of the process. A fork
+ * child's thread keeps it.
+ *
+ * # Returns
+ *
+ * The number; 0 where there is no memory for what the library must know of this thread. Inside a callback
+ * never 0.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Never waits. A few instructions.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ */
+MEMHOOK_MUST_USE
+uint64_t memhook_thread(void);
 
 /**
  * Asks the rest of the chain, and at its end the backend, for a block.

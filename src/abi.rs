@@ -3,7 +3,7 @@
 //! Never: changes a line that is already here. Structs grow at the end; numbers are not used
 //! twice. Together with `tests/abi/symbols.txt` this file is the ABI.
 
-use core::ffi::{c_char, c_void};
+use core::ffi::{c_char, c_int, c_void};
 
 /// Names a hook. Never 0, never used twice in one process.
 pub type memhook_id = u64;
@@ -11,6 +11,9 @@ pub type memhook_id = u64;
 /// Names a chain that is being built. Never used twice in one process; 0 names the chain in
 /// force where a function says so.
 pub type memhook_chain = u64;
+
+/// Names memory that a hook has in each thread. Never 0.
+pub type memhook_local = u32;
 
 /// Entry point `malloc`.
 pub const MEMHOOK_ENTRY_MALLOC: u32 = 0;
@@ -285,3 +288,7 @@ pub struct memhook_entry_points {
     /// By `MEMHOOK_ENTRY_` number, cast to a plain function pointer.
     pub functions: [Option<unsafe extern "C" fn()>; 13],
 }
+
+/// Is shown one thread's memory by `memhook_local_each()`. Returns 0 to be shown the next.
+pub type memhook_local_fn =
+    Option<unsafe extern "C" fn(memory: *mut c_void, thread: u64, argument: *mut c_void) -> c_int>;

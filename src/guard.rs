@@ -80,6 +80,8 @@ pub(crate) struct Record {
     pub(crate) inner: AtomicPtr<c_void>,
     /// `MEMHOOK_DURING_` bits that hold for this thread.
     pub(crate) circumstances: AtomicU32,
+    /// What hooks keep for this record's threads, by key; null at first. See `local`.
+    pub(crate) locals: AtomicPtr<AtomicPtr<u8>>,
     /// Entry points that arrived since a self-test set the highest bit.
     pub(crate) probe: AtomicU32,
     link: Link<Record>,

@@ -11,7 +11,8 @@
 //! dispatch registry     an allocation call; a change of hooks. Siblings: they never meet
 //! chain ownership       the immutable list of hooks; which interceptors made a block
 //! backend grace guard   the allocator below; read sections; "this thread is inside"
-//! scratch roster        memory of our own; lists that only grow
+//! local                 memory of hooks for each thread
+//! scratch roster text   memory of our own; lists that only grow; lines of text
 //! abi sys               what C is compiled against; the machine
 //! ```
 
@@ -48,9 +49,11 @@ mod ownership;
 mod backend;
 mod grace;
 mod guard;
+mod local;
 
 mod roster;
 mod scratch;
+mod text;
 
 pub mod abi;
 mod sys;

@@ -37,6 +37,11 @@ fn initialize_hook() -> Option<unsafe extern "C" fn()> {
     unsafe { place.as_ref() }.copied().flatten()
 }
 
+unsafe extern "C" {
+    /// What `tools` does at the first call. It stands above this room, hence the detour by a symbol.
+    safe fn memhook_begin_tools();
+}
+
 /// Starts the library if nobody has yet.
 pub(crate) fn ensure() {
     ensure_by(false);
@@ -62,6 +67,7 @@ fn start(by_call: bool) {
     let before = unsafe { errno.read() };
     let suspended = guard::record().filter(|record| record.suspend());
     glibc::begin(by_call);
+    memhook_begin_tools();
     if let Some(hook) = initialize_hook() {
         // SAFETY: the program's own function, by the contract of the variable.
         unsafe { hook() };

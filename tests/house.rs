@@ -10,8 +10,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("abi", &[]),
     ("roster", &[]),
     ("scratch", &["sys"]),
+    ("text", &["sys"]),
     ("guard", &["scratch", "roster", "abi", "sys"]),
     ("grace", &["guard", "sys"]),
+    ("local", &["guard", "scratch"]),
     ("backend", &["abi", "sys"]),
     ("ownership", &["chain", "grace", "guard", "scratch", "sys"]),
     ("chain", &["entry", "ownership", "grace", "guard", "backend", "scratch", "roster", "abi"]),
@@ -24,12 +26,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("start", &["glibc", "registry", "dispatch", "chain", "grace", "guard", "backend", "abi", "sys"]),
     ("entry", &["start", "dispatch", "chain", "api", "abi"]),
     ("selftest", &["entry", "registry", "dispatch", "guard", "backend", "abi", "sys"]),
-    ("tools", &["api", "roster", "scratch", "abi", "sys"]),
+    ("tools", &["api", "roster", "scratch", "text", "abi", "sys"]),
     (
         "api",
         &[
-            "selftest", "start", "glibc", "registry", "dispatch", "chain", "guard", "backend", "scratch",
-            "abi", "sys",
+            "selftest", "start", "glibc", "registry", "dispatch", "chain", "local", "guard", "backend",
+            "scratch", "text", "abi", "sys",
         ],
     ),
 ];

@@ -30,6 +30,15 @@ goes on
     }
 }
 
+/// What tools that count stand on: memory of their own in each thread.
+#[test]
+fn memory_of_a_hook_in_each_thread() {
+    for link in [Link::Shared, Link::Archive] {
+        let said = "every block counted\nevery thread told apart\nmemory of ended threads used again\n";
+        expect("local", link, said);
+    }
+}
+
 fn victim(name: &str, words: &str) -> String {
     let program =
         compile(&root().join("tests/c/tool_victim.c"), &folder(name).join("victim"), Link::None).run();

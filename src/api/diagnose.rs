@@ -1,11 +1,11 @@
 //! What a program can ask about the library: version, self-test.
 
-use super::log::Line;
 use super::{read_table, with_errno_kept};
 use crate::abi::*;
 use crate::backend;
 use crate::selftest::{self, Findings};
 use crate::start;
+use crate::text::Text;
 use core::ffi::{c_char, c_int, c_void};
 
 /// The version of the library that is running, as "major.minor.patch".
@@ -140,7 +140,7 @@ unsafe fn report(
         // SAFETY: writable (the caller's contract).
         unsafe { core::slice::from_raw_parts_mut(text.cast(), text_size) }
     };
-    let mut line = Line::new(room, false);
+    let mut line = Text::cut(room);
     let (bits, result) = match result {
         Ok(findings) if findings.missed == 0 => {
             line.add(b"memhook: all allocation calls arrive");

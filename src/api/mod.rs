@@ -9,6 +9,8 @@ pub mod chains;
 
 pub mod thread;
 
+pub mod local;
+
 pub mod next;
 
 pub mod backend;

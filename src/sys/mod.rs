@@ -4,6 +4,8 @@
 
 pub(crate) mod barrier;
 pub(crate) mod elf;
+pub(crate) mod environment;
+pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod pages;
 mod syscall;
@@ -33,17 +35,8 @@ macro_rules! weak {
 pub(crate) use weak;
 
 /// Writes to standard error. A full or closed one loses the text: there is nobody to tell.
-pub(crate) fn write_error(mut text: &[u8]) {
-    while !text.is_empty() {
-        let wrote = syscall::write(2, text);
-        if wrote == -(libc::EINTR as isize) {
-            continue;
-        }
-        match usize::try_from(wrote).ok().and_then(|n| text.get(n..)) {
-            Some(rest) if wrote > 0 => text = rest,
-            _ => return,
-        }
-    }
+pub(crate) fn write_error(text: &[u8]) {
+    let _ = file::write_all(2, text);
 }
 
 /// Says what is wrong and ends the process: for states in which no call can be answered.
@@ -53,4 +46,4 @@ pub(crate) fn die(text: &[u8]) -> ! {
     unsafe { libc::abort() }
 }
 
-pub(crate) use syscall::pagemap;
+pub(crate) use syscall::{getpid as process_id, pagemap};

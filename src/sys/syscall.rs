@@ -1,5 +1,6 @@
 //! System calls that leave errno alone and are no cancellation points.
 
+use super::file;
 use core::arch::asm;
 
 /// One system call with up to six arguments; the result as the kernel gives it.
@@ -7,7 +8,7 @@ use core::arch::asm;
 /// # Safety
 ///
 /// As the system call that `number` names demands of its arguments.
-unsafe fn raw(number: libc::c_long, args: [usize; 6]) -> isize {
+pub(super) unsafe fn raw(number: libc::c_long, args: [usize; 6]) -> isize {
     let [a, b, c, d, e, f] = args;
     let result: isize;
     #[cfg(target_arch = "x86_64")]
@@ -26,11 +27,6 @@ unsafe fn raw(number: libc::c_long, args: [usize; 6]) -> isize {
              in("x2") c, in("x3") d, in("x4") e, in("x5") f, options(nostack));
     }
     result
-}
-
-pub(super) fn write(fd: i32, text: &[u8]) -> isize {
-    // SAFETY: the pointer and the length are those of a live slice.
-    unsafe { raw(libc::SYS_write, [fd as usize, text.as_ptr() as usize, text.len(), 0, 0, 0]) }
 }
 
 /// New zeroed private pages, or a negative error number.
@@ -74,7 +70,7 @@ pub(super) fn gettid() -> u32 {
     unsafe { raw(libc::SYS_gettid, [0; 6]) as u32 }
 }
 
-pub(super) fn getpid() -> u32 {
+pub(crate) fn getpid() -> u32 {
     // SAFETY: getpid takes no arguments.
     unsafe { raw(libc::SYS_getpid, [0; 6]) as u32 }
 }
@@ -106,20 +102,11 @@ pub(crate) fn monotonic_ns() -> u64 {
 /// Reads the kernel's page records of this process from the page at `first` on. Returns how
 /// many were read; 0 where the file cannot be had.
 pub(crate) fn pagemap(first: usize, records: &mut [u64]) -> usize {
-    const PATH: &[u8] = b"/proc/self/pagemap\0";
-    let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
-    // SAFETY: the path is a live string ended by NUL.
-    let fd =
-        unsafe { raw(libc::SYS_openat, [libc::AT_FDCWD as usize, PATH.as_ptr() as usize, flags, 0, 0, 0]) };
-    if fd < 0 {
-        return 0;
-    }
+    let Ok(fd) = file::open(b"/proc/self/pagemap\0", libc::O_RDONLY, 0) else { return 0 };
     let bytes = core::mem::size_of_val(records);
-    // SAFETY: the buffer is a live slice of `bytes` bytes.
-    let got = unsafe {
-        raw(libc::SYS_pread64, [fd as usize, records.as_mut_ptr() as usize, bytes, first * 8, 0, 0])
-    };
-    // SAFETY: `fd` was opened above and is known to nobody else.
-    unsafe { raw(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) };
-    usize::try_from(got).unwrap_or(0) / 8
+    // SAFETY: plain bytes over the records.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(records.as_mut_ptr().cast(), bytes) };
+    let got = file::read_at(fd, buffer, first * 8);
+    file::close(fd);
+    got.unwrap_or(0) / 8
 }

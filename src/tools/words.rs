@@ -1,85 +1,137 @@
 //! The little language of the environment variable `MEMHOOK`: words with spaces between them, each a tool
 //! with its settings, `fail=nth:3,above:4096`. One wrong word, and nothing is started.
 
-use super::fail::{self, memhook_fail_rule};
-use super::say;
+use super::{fail, say};
+use crate::sys::environment;
+use core::sync::atomic::{AtomicU32, Ordering};
 
-/// Starts the tools that `text` names.
-pub(super) fn start(text: &[u8]) {
-    let words = || text.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
-    // All are read before any is started.
-    for run in [false, true] {
-        for word in words() {
-            let (name, settings) = split(word, b'=');
-            match name {
-                b"fail" => match read_fail(settings) {
-                    Ok(rule) if run => start_fail(&rule),
-                    Ok(_) => {}
-                    Err(()) => return,
-                },
-                _ => {
-                    return say(&[b"MEMHOOK: there is no tool '", name, b"'; there is: fail"]);
-                }
+/// A tool that a word can start.
+pub(super) struct Tool {
+    /// The word.
+    pub(super) name: &'static [u8],
+    /// The settings that it knows, for a person.
+    pub(super) settings: &'static [u8],
+    /// Whether it begins with the first allocation call; else with the library's constructor, and leaves
+    /// alone what the dynamic linker and earlier constructors allocate.
+    pub(super) first: bool,
+    /// Checks the settings and, if `run`, starts the tool; says itself why it could not.
+    pub(super) start: fn(settings: &'static [u8], run: bool) -> Result<(), Wrong>,
+}
+
+/// What is wrong with the settings of a tool.
+pub(super) enum Wrong {
+    /// This one is not known, or its value is none.
+    Setting(&'static [u8]),
+    /// Something is missing: what.
+    Needs(&'static [u8]),
+}
+
+/// All tools, in the order in which they are started.
+const TOOLS: [&Tool; 1] = [&fail::TOOL];
+
+/// The variable has not been read.
+const UNREAD: u32 = 0;
+/// Every word is right, and those for the first call are started.
+const RIGHT: u32 = 1;
+/// There is nothing to start.
+const NOTHING: u32 = 2;
+
+static STATE: AtomicU32 = AtomicU32::new(UNREAD);
+
+fn variable() -> Option<&'static [u8]> {
+    environment::variable(b"MEMHOOK").filter(|_| !environment::is_privileged())
+}
+
+/// Reads the variable and starts the tools that begin with the first allocation call.
+pub(super) extern "C" fn begin() {
+    // ORDERING [none]: Relaxed and Relaxed. Decides who reads it; nothing is published by it.
+    if STATE.compare_exchange(UNREAD, NOTHING, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        return;
+    }
+    let Some(text) = variable() else { return };
+    if check(text) {
+        // ORDERING [none]: Relaxed. Read by the constructor, in the same thread or after it.
+        STATE.store(RIGHT, Ordering::Relaxed);
+        run(text, true);
+    }
+}
+
+/// Starts the other tools.
+pub(super) fn go_on() {
+    // ORDERING [none]: Relaxed. See `begin`.
+    if STATE.load(Ordering::Relaxed) == RIGHT
+        && let Some(text) = variable()
+    {
+        run(text, false);
+    }
+}
+
+fn words(text: &'static [u8]) -> impl Iterator<Item = (&'static [u8], &'static [u8])> {
+    text.split(|&byte| byte == b' ').filter(|word| !word.is_empty()).map(|word| split(word, b'='))
+}
+
+fn tool(name: &[u8]) -> Option<&'static Tool> {
+    TOOLS.into_iter().find(|tool| tool.name == name)
+}
+
+/// Whether all words are right. What is wrong is said.
+fn check(text: &'static [u8]) -> bool {
+    for (name, settings) in words(text) {
+        let Some(tool) = tool(name) else {
+            let mut names: [&[u8]; 2 * TOOLS.len() + 4] = [b""; _];
+            let parts = [b"MEMHOOK: there is no tool '", name, b"'; there is: "].into_iter();
+            let listed = TOOLS.iter().enumerate();
+            let listed = listed.flat_map(|(i, tool)| [if i == 0 { &b""[..] } else { b", " }, tool.name]);
+            for (place, part) in names.iter_mut().zip(parts.chain(listed)) {
+                *place = part;
             }
+            say(&names);
+            return false;
+        };
+        match (tool.start)(settings, false) {
+            Ok(()) => {}
+            Err(Wrong::Setting(setting)) => {
+                let knows =
+                    [b"MEMHOOK: ", name, b" does not know '", setting, b"'; it knows: ", tool.settings];
+                say(&knows);
+                return false;
+            }
+            Err(Wrong::Needs(what)) => {
+                say(&[b"MEMHOOK: ", name, b" needs ", what]);
+                return false;
+            }
+        }
+    }
+    true
+}
+
+fn run(text: &'static [u8], first: bool) {
+    for tool in TOOLS.into_iter().filter(|tool| tool.first == first) {
+        for (_, settings) in words(text).filter(|&(name, _)| name == tool.name) {
+            let _ = (tool.start)(settings, true);
         }
     }
 }
 
-fn split(word: &[u8], at: u8) -> (&[u8], &[u8]) {
+/// What stands before and behind the first `at`.
+pub(super) fn split(word: &'static [u8], at: u8) -> (&'static [u8], &'static [u8]) {
     let mut parts = word.splitn(2, |&byte| byte == at);
     let first = parts.next().unwrap_or(&[]);
     (first, parts.next().unwrap_or(&[]))
 }
 
-const SETTINGS: &[u8] =
-    b"nth:N every:N chance:0.P seed:N above:BYTES after:BYTES from:PART-OF-A-PATH, with commas between them";
-
-/// Reads the settings of `fail`. What is wrong with them is said.
-fn read_fail(settings: &[u8]) -> Result<memhook_fail_rule, ()> {
-    let mut rule = memhook_fail_rule::NONE;
-    for setting in settings.split(|&byte| byte == b',') {
+/// The settings of a word, each a name and a value: `name:value,name:value`.
+pub(super) fn settings(
+    text: &'static [u8],
+) -> impl Iterator<Item = (&'static [u8], &'static [u8], &'static [u8])> {
+    text.split(|&byte| byte == b',').map(|setting| {
         let (name, value) = split(setting, b':');
-        let number = || number(value).ok_or(());
-        let read = (|| {
-            match name {
-                b"nth" => rule.nth = number()?,
-                b"every" => rule.every = number()?,
-                b"chance" => rule.per_million = millionths(value).ok_or(())?,
-                b"seed" => rule.seed = number()?,
-                b"above" => rule.above = usize::try_from(number()?).map_err(drop)?,
-                b"after" => rule.after_bytes = number()?,
-                // The value lives in the environment, which ends or goes on with a comma.
-                b"from" if !value.is_empty() => {
-                    (rule.object, rule.object_len) = (value.as_ptr().cast(), value.len());
-                }
-                _ => return Err(()),
-            }
-            Ok(())
-        })();
-        if read.is_err() {
-            say(&[b"MEMHOOK: fail does not know '", setting, b"'; it knows: ", SETTINGS]);
-            return Err(());
-        }
-    }
-    if !rule.fails_anything() {
-        say(&[b"MEMHOOK: fail needs one of nth, every, chance and after"]);
-        return Err(());
-    }
-    Ok(rule)
+        (setting, name, value)
+    })
 }
 
-fn start_fail(rule: &memhook_fail_rule) {
-    let mut id = 0;
-    // SAFETY: a whole rule, and a place for the id.
-    let error = unsafe { fail::memhook_fail_start(rule, &raw mut id) };
-    if error == libc::ENOENT {
-        say(&[b"MEMHOOK: fail: no object that is loaded at the start has this in its path"]);
-    } else if error != 0 {
-        say(&[b"MEMHOOK: fail: no memory to start it"]);
-    }
-}
-
-fn number(text: &[u8]) -> Option<u64> {
+/// A decimal number.
+pub(super) fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }
@@ -87,14 +139,4 @@ fn number(text: &[u8]) -> Option<u64> {
         let digit = digit.checked_sub(b'0').filter(|&digit| digit < 10)?;
         sum.checked_mul(10)?.checked_add(digit.into())
     })
-}
-
-/// A probability from 0 to 1, in millionths.
-fn millionths(text: &[u8]) -> Option<u32> {
-    let (whole, part) = split(text, b'.');
-    let whole = if whole.is_empty() { 0 } else { number(whole)? };
-    let places = u32::try_from(part.len()).ok().filter(|&places| places <= 6)?;
-    let part = if part.is_empty() { 0 } else { number(part)? } * 10u64.pow(6 - places);
-    let sum = whole.checked_mul(1_000_000)?.checked_add(part)?;
-    u32::try_from(sum).ok().filter(|&sum| sum <= 1_000_000)
 }

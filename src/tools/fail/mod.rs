@@ -1,5 +1,9 @@
 //! Failing allocations: an interceptor above all others that answers selected calls with NULL.
 
+mod words;
+
+pub(super) use words::TOOL;
+
 use crate::abi::*;
 use crate::api::hooks::{memhook_register, memhook_unregister};
 use crate::api::next::{memhook_next_malloc, memhook_next_memalign, memhook_next_realloc};

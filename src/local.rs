@@ -1,0 +1,111 @@
+//! Memory that hooks have in each thread.
+//!
+//! Never: is given back. It belongs to a record, and goes with it to the next thread that has the record.
+//!
+//! # Edges
+//!
+//! | edge    | from                  | to             | carries |
+//! | ------- | --------------------- | -------------- | ------- |
+//! | `local` | `first` Release       | `each` Acquire | the zeroes in a thread's new memory |
+//! | `key`   | `create` Release      | `first` Acquire | the size that goes with a key |
+
+use crate::guard::{self, Record};
+use crate::scratch;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+/// How many keys there can be.
+const KEYS: usize = 64;
+
+/// Memory of different threads shares no cache line, nor a pair of them.
+const ALIGN: usize = 128;
+
+/// The bytes that go with each key; 0: not given out.
+static BYTES: [AtomicUsize; KEYS] = [const { AtomicUsize::new(0) }; KEYS];
+
+/// A new key, for `bytes` in each thread; `None` when all are given out. `bytes` is not 0.
+pub(crate) fn create(bytes: usize) -> Option<u32> {
+    let free = |place: &AtomicUsize| {
+        // ORDERING [key]: Release and Relaxed. Before anybody is told of the key. Other end: `first`.
+        place.compare_exchange(0, bytes, Ordering::Release, Ordering::Relaxed).is_ok()
+    };
+    BYTES.iter().position(free).and_then(|index| u32::try_from(index + 1).ok())
+}
+
+/// The calling thread's memory; null for an unknown key, or where there is no memory.
+#[inline(always)]
+pub(crate) fn of_this_thread(key: u32) -> *mut u8 {
+    let Some(record) = guard::record() else { return core::ptr::null_mut() };
+    // ORDERING [none]: Relaxed. Written by this thread.
+    let all = record.locals.load(Ordering::Relaxed);
+    let index = (key as usize).wrapping_sub(1);
+    if !all.is_null() && index < KEYS {
+        // SAFETY: `KEYS` places, never unmapped.
+        let place = unsafe { &*all.wrapping_add(index) };
+        // ORDERING [none]: Relaxed. Written by this thread.
+        let memory = place.load(Ordering::Relaxed);
+        if !memory.is_null() {
+            return memory;
+        }
+    }
+    first(record, index)
+}
+
+/// A signal handler of this thread may do the same at the same time: each place is decided by an exchange.
+#[cold]
+#[inline(never)]
+fn first(record: &'static Record, index: usize) -> *mut u8 {
+    let null = core::ptr::null_mut;
+    let none = core::ptr::null_mut();
+    let Some(bytes) = BYTES.get(index) else { return null() };
+    // ORDERING [key]: Acquire. Other end: `create`.
+    let bytes = bytes.load(Ordering::Acquire);
+    if bytes == 0 {
+        return null();
+    }
+    // ORDERING [none]: Relaxed. Written by this thread.
+    let mut all = record.locals.load(Ordering::Relaxed);
+    if all.is_null() {
+        let Some(fresh) = scratch::permanent(KEYS * size_of::<AtomicPtr<u8>>(), ALIGN) else { return null() };
+        let fresh = fresh.cast();
+        // ORDERING [local]: Release and Relaxed. Zeroes before the place of the array. Other end: `each`.
+        all = match record.locals.compare_exchange(none, fresh, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => fresh,
+            Err(before) => before,
+        };
+    }
+    let Some(fresh) = scratch::permanent(bytes.next_multiple_of(ALIGN), ALIGN) else { return null() };
+    // SAFETY: `KEYS` places, never unmapped; `index` is one of them, since `BYTES` has it.
+    let place = unsafe { &*all.wrapping_add(index) };
+    // ORDERING [local]: Release and Relaxed. Zeroes before the place of the memory. Other end: `each`.
+    match place.compare_exchange(null(), fresh, Ordering::Release, Ordering::Relaxed) {
+        Ok(_) => fresh,
+        Err(before) => before,
+    }
+}
+
+/// Shows every thread's memory, that of ended threads too, with the identity of its latest thread,
+/// until `visit` answers false.
+pub(crate) fn each(key: u32, visit: &mut dyn FnMut(*mut u8, u64) -> bool) {
+    let index = (key as usize).wrapping_sub(1);
+    for record in guard::records().filter(|_| index < KEYS) {
+        // ORDERING [local]: Acquire. Other end: `first`.
+        let all = record.locals.load(Ordering::Acquire);
+        if all.is_null() {
+            continue;
+        }
+        // SAFETY: `KEYS` places, never unmapped.
+        let place = unsafe { &*all.wrapping_add(index) };
+        // ORDERING [local]: Acquire. Other end: `first`.
+        let memory = place.load(Ordering::Acquire);
+        if !memory.is_null() && !visit(memory, record.identity()) {
+            return;
+        }
+    }
+}
+
+/// Whether a key was given out.
+pub(crate) fn exists(key: u32) -> bool {
+    let place = BYTES.get((key as usize).wrapping_sub(1));
+    // ORDERING [key]: Acquire. Other end: `create`.
+    place.is_some_and(|bytes| bytes.load(Ordering::Acquire) != 0)
+}

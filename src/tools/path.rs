@@ -1,0 +1,86 @@
+//! Names of files that tools write: `%p` stands for the process id, `%e` for the name of the executable,
+//! `%n` for the first number, from 0, with which no such file exists, `%%` for a percent sign.
+
+use crate::sys::{file, process_id};
+use crate::text::Text;
+
+/// As long as the kernel takes it, its NUL included.
+const LONGEST: usize = 4096;
+
+/// The name of a file.
+#[allow(dead_code, reason = "for the tools that write files")]
+pub(super) struct Path {
+    bytes: [u8; LONGEST],
+    len: usize,
+}
+
+#[allow(dead_code, reason = "for the tools that write files")]
+impl Path {
+    /// No name yet.
+    pub(super) const fn new() -> Path {
+        Path { bytes: [0; LONGEST], len: 0 }
+    }
+
+    /// Becomes the name that `pattern` stands for with this number; an error is `EINVAL` for a percent sign that
+    /// stands for nothing, and for an empty name, `ENAMETOOLONG`.
+    fn expand(&mut self, pattern: &[u8], number: u64) -> Result<(), i32> {
+        *self = Path::new();
+        let mut text = Text::cut(&mut self.bytes);
+        let mut rest = pattern;
+        loop {
+            match rest {
+                [] => break,
+                [b'%', b'%', tail @ ..] => (rest, _) = (tail, text.add(b"%")),
+                [b'%', b'p', tail @ ..] => (rest, _) = (tail, text.decimal(process_id().into())),
+                [b'%', b'n', tail @ ..] => (rest, _) = (tail, text.decimal(number)),
+                [b'%', b'e', tail @ ..] => {
+                    let mut name = [0; LONGEST];
+                    let len = file::executable(&mut name);
+                    let full = name.get(..len).unwrap_or(&[]);
+                    let last = full.rsplit(|&byte| byte == b'/').next().unwrap_or(&[]);
+                    (rest, _) = (tail, text.add(last));
+                }
+                [b'%', ..] => return Err(libc::EINVAL),
+                [byte, tail @ ..] => (rest, _) = (tail, text.add(&[*byte])),
+            }
+        }
+        let len = text.bytes().len();
+        match len {
+            0 => Err(libc::EINVAL),
+            LONGEST => Err(libc::ENAMETOOLONG),
+            _ => {
+                self.len = len;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a pattern is one: for a check before anything is done.
+    pub(super) fn is_pattern(pattern: &[u8]) -> bool {
+        Path::new().expand(pattern, 0).is_ok()
+    }
+
+    /// Opens the file that `pattern` names, new or emptied, for writing; with `%n` a new one always.
+    /// `path` receives the name, as far as it is known, also on failure.
+    pub(super) fn create(pattern: &[u8], path: &mut Path) -> Result<i32, i32> {
+        let numbered = pattern.windows(2).any(|two| two == b"%n");
+        let how = if numbered { libc::O_EXCL } else { libc::O_TRUNC };
+        let mut number = 0;
+        loop {
+            path.expand(pattern, number)?;
+            match file::open(path.with_nul(), libc::O_WRONLY | libc::O_CREAT | how, 0o666) {
+                Err(libc::EEXIST) if numbered && number < 1_000_000 => number += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// The name.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
+
+    fn with_nul(&self) -> &[u8] {
+        self.bytes.get(..=self.len).unwrap_or(&[0])
+    }
+}
