@@ -6,6 +6,7 @@
 
 pub mod fail;
 mod path;
+pub mod usage;
 mod words;
 
 use crate::sys;
@@ -23,6 +24,7 @@ core::arch::global_asm!(
 unsafe extern "C" fn constructor() {
     words::begin();
     words::go_on();
+    usage::at_start();
 }
 
 #[used]
