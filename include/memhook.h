@@ -1501,6 +1501,23 @@ int memhook_local_create(size_t bytes,
 void *memhook_local_get(memhook_local key);
 
 /**
+ * The calling thread's memory of a key, if it has any yet.
+ *
+ * # Returns
+ *
+ * As `memhook_local_get()`, but NULL where the thread has not called that before for the key.
+ *
+ * # Threads
+ *
+ * As `memhook_local_get()`; signal handlers included, at any moment.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_local_get()`.
+ */
+void *memhook_local_known(memhook_local key);
+
+/**
  * Shows the memory that threads have of a key to `visit`, one after the other: of threads that live, and
  * of those that have ended. Threads that begin meanwhile may be missed.
  *

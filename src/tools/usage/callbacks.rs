@@ -6,6 +6,9 @@
 //! asked for the same sizes, so that it resizes in place when it would under libmemusage. In front of a
 //! block that was asked for with a larger alignment there is as much as the alignment.
 //!
+//! What malloc and free usually do is in line, and decided before anything is written: what is not usual is
+//! left to a function for all cases.
+//!
 //! Blocks are ours by ownership: no magic number that a program's data could have.
 
 use super::counts::{Counts, Kind, OfKind, add};
@@ -79,7 +82,6 @@ unsafe fn dress(at: *mut c_void, offset: usize, requested: usize) -> *mut c_void
 }
 
 /// Ends a call that has changed what is in use.
-#[inline(always)]
 fn settle<const DATA: bool>(session: &Session, counts: &Counts) {
     counts.settle(&session.peak);
     if DATA {
@@ -101,7 +103,6 @@ fn failed(session: &Session, kind: Kind) -> *mut c_void {
 }
 
 /// Counts a new block.
-#[inline(always)]
 fn made<const DATA: bool>(session: &Session, counts: &Counts, kind: Kind, requested: usize) {
     if let (true, Some(of_kind)) = (kind != Kind::Malloc, of_kind(counts, kind)) {
         add(&of_kind.made, 1);
@@ -120,28 +121,60 @@ unsafe extern "C" fn malloc<const DATA: bool>(
     // SAFETY: of this call.
     let session = unsafe { session(user) };
     // SAFETY: of this call.
-    let entry = unsafe { (*call).entry };
+    if unsafe { (*call).entry } == MEMHOOK_ENTRY_CALLOC {
+        // SAFETY: of this call.
+        return unsafe { calloc::<DATA>(next, requested, session) };
+    }
     // What does not fit fails below, as it would without us.
     // SAFETY: of this call.
     let at = unsafe { memhook_next_malloc(next, requested.saturating_add(HEADER)) };
+    if !DATA
+        && !at.is_null()
+        && let Some(counts) = session.known_counts()
+        && counts.usual_block_made(requested)
+    {
+        // SAFETY: a fresh block, larger by a header.
+        return unsafe { dress(at, HEADER, requested) };
+    }
+    // SAFETY: null, or a fresh block, larger by a header.
+    unsafe { new::<DATA>(session, at, Kind::Malloc, requested) }
+}
+
+/// # Safety
+///
+/// `next` was given to the callback that is running.
+#[inline(never)]
+unsafe fn calloc<const DATA: bool>(
+    next: *mut memhook_next,
+    requested: usize,
+    session: &'static Session,
+) -> *mut c_void {
+    // SAFETY: the caller's contract.
+    let at = unsafe { memhook_next_malloc(next, requested.saturating_add(HEADER)) };
+    // SAFETY: null, or a fresh block, larger by a header.
+    unsafe { new::<DATA>(session, at, Kind::Calloc, requested) }
+}
+
+/// Counts what a call gave.
+///
+/// # Safety
+///
+/// `at` is null, or a new block with room for a header and `requested` bytes.
+#[inline(never)]
+unsafe fn new<const DATA: bool>(
+    session: &'static Session,
+    at: *mut c_void,
+    kind: Kind,
+    requested: usize,
+) -> *mut c_void {
     if at.is_null() {
-        let kind = if entry == MEMHOOK_ENTRY_CALLOC { Kind::Calloc } else { Kind::Malloc };
         return failed(session, kind);
     }
     if let Some(counts) = session.counts() {
-        if entry == MEMHOOK_ENTRY_CALLOC {
-            made_by_calloc::<DATA>(session, counts, requested);
-        } else {
-            made::<DATA>(session, counts, Kind::Malloc, requested);
-        }
+        made::<DATA>(session, counts, kind, requested);
     }
-    // SAFETY: a fresh block, larger by a header.
+    // SAFETY: the caller's contract.
     unsafe { dress(at, HEADER, requested) }
-}
-
-#[inline(never)]
-fn made_by_calloc<const DATA: bool>(session: &Session, counts: &Counts, requested: usize) {
-    made::<DATA>(session, counts, Kind::Calloc, requested);
 }
 
 unsafe extern "C" fn memalign<const DATA: bool>(
@@ -176,6 +209,30 @@ unsafe extern "C" fn free<const DATA: bool>(
 ) {
     // SAFETY: of this call.
     let session = unsafe { session(user) };
+    if !DATA
+        && !block.is_null()
+        && let Some(counts) = session.known_counts()
+    {
+        // SAFETY: the interceptor is given its own blocks.
+        let header = unsafe { header(block) };
+        if counts.usual_block_gone(header.requested) {
+            // SAFETY: of this call; what the rest of the chain gave.
+            return unsafe { memhook_next_free(next, block.wrapping_byte_sub(header.offset)) };
+        }
+    }
+    // SAFETY: of this call.
+    unsafe { free_fully::<DATA>(next, block, session) }
+}
+
+/// # Safety
+///
+/// `next` and `block` were given to the callback that is running.
+#[inline(never)]
+unsafe fn free_fully<const DATA: bool>(
+    next: *mut memhook_next,
+    block: *mut c_void,
+    session: &'static Session,
+) {
     if block.is_null() {
         return free_nothing(session);
     }
@@ -209,15 +266,11 @@ unsafe extern "C" fn realloc<const DATA: bool>(
     if block.is_null() {
         // SAFETY: of this call.
         let at = unsafe { memhook_next_realloc(next, block, requested.saturating_add(HEADER)) };
-        if at.is_null() {
-            return failed(session, Kind::Realloc);
-        }
-        if let Some(counts) = session.counts() {
+        if let Some(counts) = session.counts().filter(|_| !at.is_null()) {
             add(&counts.realloc_new, 1);
-            made::<DATA>(session, counts, Kind::Realloc, requested);
         }
-        // SAFETY: a fresh block, larger by a header.
-        return unsafe { dress(at, HEADER, requested) };
+        // SAFETY: null, or a fresh block, larger by a header.
+        return unsafe { new::<DATA>(session, at, Kind::Realloc, requested) };
     }
     // SAFETY: the interceptor is given its own blocks.
     let old = unsafe { header(block) };

@@ -145,7 +145,6 @@ pub(super) fn read(from: &AtomicU64) -> u64 {
 
 impl Counts {
     /// A block was made.
-    #[inline(always)]
     pub(super) fn block_made(&self, requested: usize) {
         self.enter(requested);
         add(&self.made, requested as u64);
@@ -160,7 +159,6 @@ impl Counts {
     }
 
     /// A block is freed.
-    #[inline(always)]
     pub(super) fn block_gone(&self, requested: usize) {
         add(&self.frees, 1);
         add(&self.gone, requested as u64);
@@ -172,34 +170,67 @@ impl Counts {
         read(&self.made).wrapping_sub(read(&self.gone)) as i64
     }
 
-    /// Ends every call that has changed what is in use.
+    /// Whether what is in use lies within its limits.
     #[inline(always)]
-    pub(super) fn settle(&self, peak: &Peak) {
-        let now = self.in_use();
+    fn is_within(&self, now: i64) -> bool {
         // ORDERING [none]: Relaxed. Where it was changed by another thread, what that one did is seen in
         // the exchanges that follow.
         let low = self.low.load(Ordering::Relaxed);
         // ORDERING [none]: Relaxed. Written by this thread.
-        if now.wrapping_sub(low) as u64 > self.span.load(Ordering::Relaxed) {
+        now.wrapping_sub(low) as u64 <= self.span.load(Ordering::Relaxed)
+    }
+
+    /// Whether the stack has been as deep.
+    #[inline(always)]
+    fn is_reached(&self, at: usize) -> bool {
+        // ORDERING [none]: Relaxed. See `forget_stack`.
+        let below = at.wrapping_sub(self.deepest.load(Ordering::Relaxed));
+        // ORDERING [none]: Relaxed. Written by this thread.
+        below <= self.depth.load(Ordering::Relaxed)
+    }
+
+    /// A block was made by malloc, if that passes no limit. Else nothing is done.
+    #[inline(always)]
+    pub(super) fn usual_block_made(&self, requested: usize) -> bool {
+        let made = read(&self.made).wrapping_add(requested as u64);
+        let usual = self.is_within(made.wrapping_sub(read(&self.gone)) as i64)
+            && self.is_reached(tls::stack_pointer());
+        if usual {
+            // ORDERING [none]: Relaxed. A statistic that this thread alone writes.
+            self.made.store(made, Ordering::Relaxed);
+            self.enter(requested);
+        }
+        usual
+    }
+
+    /// A block is freed, if that passes no limit. Else nothing is done.
+    #[inline(always)]
+    pub(super) fn usual_block_gone(&self, requested: usize) -> bool {
+        let gone = read(&self.gone).wrapping_add(requested as u64);
+        let usual = self.is_within(read(&self.made).wrapping_sub(gone) as i64)
+            && self.is_reached(tls::stack_pointer());
+        if usual {
+            // ORDERING [none]: Relaxed. A statistic that this thread alone writes.
+            self.gone.store(gone, Ordering::Relaxed);
+            add(&self.frees, 1);
+        }
+        usual
+    }
+
+    /// Ends every call that has changed what is in use.
+    pub(super) fn settle(&self, peak: &Peak) {
+        let now = self.in_use();
+        if !self.is_within(now) {
             self.exceeds(now, peak);
         }
         self.reach(tls::stack_pointer(), peak);
     }
 
     /// The stack reaches down to `at`.
-    #[inline(always)]
     pub(super) fn reach(&self, at: usize, peak: &Peak) {
-        // ORDERING [none]: Relaxed. See `forget_stack`.
-        let below = at.wrapping_sub(self.deepest.load(Ordering::Relaxed));
-        // ORDERING [none]: Relaxed. Written by this thread.
-        if below > self.depth.load(Ordering::Relaxed) {
-            self.widen(at, peak);
+        if self.is_reached(at) {
+            return;
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn widen(&self, at: usize, peak: &Peak) {
         // ORDERING [none]: Relaxed. As in `settle`.
         let deepest = match self.deepest.load(Ordering::Relaxed) {
             0 => at,

@@ -22,7 +22,7 @@ use super::report::Target;
 use super::sums::{Boxed, Sums};
 use super::{allocator, memhook_usage_limits};
 use crate::abi::*;
-use crate::api::local::{memhook_local_create, memhook_local_each, memhook_local_get};
+use crate::api::local::{memhook_local_create, memhook_local_each, memhook_local_get, memhook_local_known};
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
 use core::cell::UnsafeCell;
@@ -313,6 +313,15 @@ impl Session {
     pub(super) fn counts(&self) -> Option<&'static Counts> {
         // ORDERING [none]: Relaxed. Set before the session is in force.
         let memory = memhook_local_get(self.key.load(Ordering::Relaxed));
+        // SAFETY: null, or this thread's counts, never unmapped.
+        unsafe { memory.cast::<Counts>().as_ref() }
+    }
+
+    /// The calling thread's counts, if it has any yet.
+    #[inline(always)]
+    pub(super) fn known_counts(&self) -> Option<&'static Counts> {
+        // ORDERING [none]: Relaxed. As in `counts`.
+        let memory = memhook_local_known(self.key.load(Ordering::Relaxed));
         // SAFETY: null, or this thread's counts, never unmapped.
         unsafe { memory.cast::<Counts>().as_ref() }
     }

@@ -151,7 +151,7 @@ unsafe extern "C" fn on_report(signal: c_int, _info: *mut libc::siginfo_t, _cont
 unsafe extern "C" fn on_timer(signal: c_int, _info: *mut libc::siginfo_t, context: *mut c_void) {
     let Some(hold) = session_of(signal).and_then(|session| session.hold(0)) else { return };
     // Nobody has counted in a thread that has not: its stack is not known.
-    let Some(counts) = hold.counts() else { return };
+    let Some(counts) = hold.known_counts() else { return };
     // SAFETY: the kernel gives a handler with SA_SIGINFO a context.
     let context = unsafe { &*context.cast::<libc::ucontext_t>() };
     #[cfg(target_arch = "x86_64")]
