@@ -19,6 +19,8 @@ pub(super) struct Start<'a> {
     pub(super) exit_status: c_int,
     pub(super) batch: usize,
     pub(super) limits: memhook_usage_limits,
+    /// Where the stack of the thread that starts it is.
+    pub(super) stack: usize,
 }
 
 /// Says what cannot be had, and decides whether to go on without.
@@ -43,6 +45,7 @@ impl Start<'_> {
         exit_status: 0,
         batch: 0,
         limits: limits::NONE,
+        stack: 0,
     };
 
     /// Begins to count.
@@ -83,6 +86,7 @@ impl Start<'_> {
         match started {
             Ok(id) => {
                 session.name(id);
+                session.begin_stack(self.stack);
                 signal::begin_timer(session);
                 Ok(id)
             }

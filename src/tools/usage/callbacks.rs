@@ -24,7 +24,8 @@ use core::ffi::c_void;
 #[repr(C, align(16))]
 #[derive(Clone, Copy)]
 struct Header {
-    requested: usize,
+    /// Bytes that the program asked for; an interceptor above, such as another session, asks for more.
+    asked: usize,
     /// How far in front of it the block of the allocator below begins.
     offset: usize,
 }
@@ -74,10 +75,10 @@ unsafe fn header(block: *mut c_void) -> Header {
 ///
 /// `at` has `offset` bytes at least, which is `HEADER` or more, and is aligned to 8.
 #[inline(always)]
-unsafe fn dress(at: *mut c_void, offset: usize, requested: usize) -> *mut c_void {
+unsafe fn dress(at: *mut c_void, offset: usize, asked: usize) -> *mut c_void {
     let block = at.wrapping_byte_add(offset);
     // SAFETY: within the first `offset` bytes (the caller's contract).
-    unsafe { block.wrapping_byte_sub(HEADER).cast::<[usize; 2]>().write([requested, offset]) };
+    unsafe { block.wrapping_byte_sub(HEADER).cast::<[usize; 2]>().write([asked, offset]) };
     block
 }
 
@@ -103,12 +104,12 @@ fn failed(session: &Session, kind: Kind) -> *mut c_void {
 }
 
 /// Counts a new block.
-fn made<const DATA: bool>(session: &Session, counts: &Counts, kind: Kind, requested: usize) {
+fn made<const DATA: bool>(session: &Session, counts: &Counts, kind: Kind, asked: usize) {
     if let (true, Some(of_kind)) = (kind != Kind::Malloc, of_kind(counts, kind)) {
         add(&of_kind.made, 1);
-        add(&of_kind.bytes, requested as u64);
+        add(&of_kind.bytes, asked as u64);
     }
-    counts.block_made(requested);
+    counts.block_made(asked);
     settle::<DATA>(session, counts);
 }
 
@@ -121,9 +122,10 @@ unsafe extern "C" fn malloc<const DATA: bool>(
     // SAFETY: of this call.
     let session = unsafe { session(user) };
     // SAFETY: of this call.
-    if unsafe { (*call).entry } == MEMHOOK_ENTRY_CALLOC {
+    let (entry, asked) = unsafe { ((*call).entry, (*call).requested) };
+    if entry == MEMHOOK_ENTRY_CALLOC {
         // SAFETY: of this call.
-        return unsafe { calloc::<DATA>(next, requested, session) };
+        return unsafe { calloc::<DATA>(next, requested, asked, session) };
     }
     // What does not fit fails below, as it would without us.
     // SAFETY: of this call.
@@ -131,13 +133,13 @@ unsafe extern "C" fn malloc<const DATA: bool>(
     if !DATA
         && !at.is_null()
         && let Some(counts) = session.known_counts()
-        && counts.usual_block_made(requested)
+        && counts.usual_block_made(asked)
     {
         // SAFETY: a fresh block, larger by a header.
-        return unsafe { dress(at, HEADER, requested) };
+        return unsafe { dress(at, HEADER, asked) };
     }
     // SAFETY: null, or a fresh block, larger by a header.
-    unsafe { new::<DATA>(session, at, Kind::Malloc, requested) }
+    unsafe { new::<DATA>(session, at, Kind::Malloc, asked) }
 }
 
 /// # Safety
@@ -147,45 +149,48 @@ unsafe extern "C" fn malloc<const DATA: bool>(
 unsafe fn calloc<const DATA: bool>(
     next: *mut memhook_next,
     requested: usize,
+    asked: usize,
     session: &'static Session,
 ) -> *mut c_void {
     // SAFETY: the caller's contract.
     let at = unsafe { memhook_next_malloc(next, requested.saturating_add(HEADER)) };
     // SAFETY: null, or a fresh block, larger by a header.
-    unsafe { new::<DATA>(session, at, Kind::Calloc, requested) }
+    unsafe { new::<DATA>(session, at, Kind::Calloc, asked) }
 }
 
 /// Counts what a call gave.
 ///
 /// # Safety
 ///
-/// `at` is null, or a new block with room for a header and `requested` bytes.
+/// `at` is null, or a new block with room for a header and `asked` bytes.
 #[inline(never)]
 unsafe fn new<const DATA: bool>(
     session: &'static Session,
     at: *mut c_void,
     kind: Kind,
-    requested: usize,
+    asked: usize,
 ) -> *mut c_void {
     if at.is_null() {
         return failed(session, kind);
     }
     if let Some(counts) = session.counts() {
-        made::<DATA>(session, counts, kind, requested);
+        made::<DATA>(session, counts, kind, asked);
     }
     // SAFETY: the caller's contract.
-    unsafe { dress(at, HEADER, requested) }
+    unsafe { dress(at, HEADER, asked) }
 }
 
 unsafe extern "C" fn memalign<const DATA: bool>(
     next: *mut memhook_next,
     alignment: usize,
     requested: usize,
-    _call: *const memhook_call,
+    call: *const memhook_call,
     user: *mut c_void,
 ) -> *mut c_void {
     // SAFETY: of this call.
     let session = unsafe { session(user) };
+    // SAFETY: of this call.
+    let asked = unsafe { (*call).requested };
     // What is no power of two is refused below, or rounded up to one. Without room for such an offset
     // there is none for the block: it fails below.
     let offset = alignment.checked_next_power_of_two().unwrap_or(1 << 63).max(HEADER);
@@ -195,10 +200,10 @@ unsafe extern "C" fn memalign<const DATA: bool>(
         return failed(session, Kind::Aligned);
     }
     if let Some(counts) = session.counts() {
-        made::<DATA>(session, counts, Kind::Aligned, requested);
+        made::<DATA>(session, counts, Kind::Aligned, asked);
     }
     // SAFETY: a fresh block, larger by the offset.
-    unsafe { dress(at, offset, requested) }
+    unsafe { dress(at, offset, asked) }
 }
 
 unsafe extern "C" fn free<const DATA: bool>(
@@ -215,7 +220,7 @@ unsafe extern "C" fn free<const DATA: bool>(
     {
         // SAFETY: the interceptor is given its own blocks.
         let header = unsafe { header(block) };
-        if counts.usual_block_gone(header.requested) {
+        if counts.usual_block_gone(header.asked) {
             // SAFETY: of this call; what the rest of the chain gave.
             return unsafe { memhook_next_free(next, block.wrapping_byte_sub(header.offset)) };
         }
@@ -239,7 +244,7 @@ unsafe fn free_fully<const DATA: bool>(
     // SAFETY: the interceptor is given its own blocks.
     let header = unsafe { header(block) };
     if let Some(counts) = session.counts() {
-        counts.block_gone(header.requested);
+        counts.block_gone(header.asked);
         settle::<DATA>(session, counts);
     }
     // SAFETY: of this call; what the rest of the chain gave.
@@ -258,11 +263,13 @@ unsafe extern "C" fn realloc<const DATA: bool>(
     next: *mut memhook_next,
     block: *mut c_void,
     requested: usize,
-    _call: *const memhook_call,
+    call: *const memhook_call,
     user: *mut c_void,
 ) -> *mut c_void {
     // SAFETY: of this call.
     let session = unsafe { session(user) };
+    // SAFETY: of this call.
+    let asked = unsafe { (*call).requested };
     if block.is_null() {
         // SAFETY: of this call.
         let at = unsafe { memhook_next_realloc(next, block, requested.saturating_add(HEADER)) };
@@ -270,7 +277,7 @@ unsafe extern "C" fn realloc<const DATA: bool>(
             add(&counts.realloc_new, 1);
         }
         // SAFETY: null, or a fresh block, larger by a header.
-        return unsafe { new::<DATA>(session, at, Kind::Realloc, requested) };
+        return unsafe { new::<DATA>(session, at, Kind::Realloc, asked) };
     }
     // SAFETY: the interceptor is given its own blocks.
     let old = unsafe { header(block) };
@@ -287,9 +294,9 @@ unsafe extern "C" fn realloc<const DATA: bool>(
     }
     if let Some(counts) = session.counts() {
         if new.is_null() {
-            freed(counts, old.requested);
+            freed(counts, old.asked);
         } else {
-            resized(counts, old.requested, requested, new == whole);
+            resized(counts, old.asked, asked, new == whole);
         }
         settle::<DATA>(session, counts);
     }
@@ -297,7 +304,7 @@ unsafe extern "C" fn realloc<const DATA: bool>(
         return new;
     }
     // SAFETY: a block of `requested` bytes and the offset.
-    unsafe { dress(new, old.offset, requested) }
+    unsafe { dress(new, old.offset, asked) }
 }
 
 /// A realloc to nothing, which is a free where the allocator below makes one of it; else the block that it
@@ -327,19 +334,19 @@ fn freed(counts: &Counts, was: usize) {
     add(&counts.gone, was as u64);
 }
 
-fn resized(counts: &Counts, was: usize, requested: usize, in_place: bool) {
+fn resized(counts: &Counts, was: usize, asked: usize, in_place: bool) {
     let Some(of_kind) = of_kind(counts, Kind::Realloc) else { return };
     add(&of_kind.made, 1);
-    counts.enter(requested);
-    add(&counts.made, requested.saturating_sub(was) as u64);
-    add(&of_kind.bytes, requested.saturating_sub(was) as u64);
+    counts.enter(asked);
+    add(&counts.made, asked.saturating_sub(was) as u64);
+    add(&of_kind.bytes, asked.saturating_sub(was) as u64);
     if in_place {
         add(&counts.realloc_in_place, 1);
     }
-    if was > requested {
+    if was > asked {
         add(&counts.realloc_decreasing, 1);
-        add(&counts.shrunk, (was - requested) as u64);
-        add(&counts.gone, (was - requested) as u64);
+        add(&counts.shrunk, (was - asked) as u64);
+        add(&counts.gone, (was - asked) as u64);
     }
 }
 

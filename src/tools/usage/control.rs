@@ -62,6 +62,15 @@ pub unsafe extern "C" fn memhook_usage_start(
     options: *const memhook_usage_options,
     out: *mut memhook_id,
 ) -> c_int {
+    // SAFETY: the caller's contract.
+    unsafe { start(options, out, crate::sys::tls::stack_pointer()) }
+}
+
+/// # Safety
+///
+/// As [`memhook_usage_start`].
+#[inline(never)]
+unsafe fn start(options: *const memhook_usage_options, out: *mut memhook_id, stack: usize) -> c_int {
     if out.is_null() {
         return libc::EINVAL;
     }
@@ -76,6 +85,7 @@ pub unsafe extern "C" fn memhook_usage_start(
             Err(error) => return error,
         }
     }
+    start.stack = stack;
     match start.begin(&|_, error| Err(error)) {
         Ok(id) => {
             // SAFETY: not NULL (above), hence writable (the caller's contract).
@@ -122,6 +132,7 @@ unsafe fn checked<'a>(options: &memhook_usage_options) -> Result<Start<'a>, c_in
         exit_status: options.exit_status,
         batch: options.batch,
         limits,
+        stack: 0,
     })
 }
 

@@ -78,6 +78,8 @@ pub(super) struct Counts {
     depth: AtomicUsize,
     /// The highest stack pointer that was seen.
     base: AtomicUsize,
+    /// Which stack these belong to.
+    stack: AtomicUsize,
 
     state: AtomicU32,
     /// What of the bytes in use is in the common sum; `UNTOLD`: nothing was ever added.
@@ -231,21 +233,34 @@ impl Counts {
         if self.is_reached(at) {
             return;
         }
-        // ORDERING [none]: Relaxed. As in `settle`.
+        self.begin_stack(at);
+        // ORDERING [none]: Relaxed. As in `is_reached`.
         let deepest = match self.deepest.load(Ordering::Relaxed) {
             0 => at,
             deepest => deepest.min(at),
         };
         // ORDERING [none]: Relaxed. Written by this thread.
-        let base = self.base.load(Ordering::Relaxed).max(at);
+        let depth = self.base.load(Ordering::Relaxed) - deepest;
         // ORDERING [none]: Relaxed. Read by this thread, and by `Counts::forget_stack`.
         self.deepest.store(deepest, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. Read by this thread.
-        self.base.store(base, Ordering::Relaxed);
-        // ORDERING [none]: Relaxed. Read by this thread.
-        self.depth.store(base - deepest, Ordering::Relaxed);
+        self.depth.store(depth, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. A statistic.
-        peak.stack.fetch_max(base - deepest, Ordering::Relaxed);
+        peak.stack.fetch_max(depth, Ordering::Relaxed);
+    }
+
+    /// The depth of the stack is measured from `at`, or from above. An earlier thread with these counts may have
+    /// had another stack.
+    pub(super) fn begin_stack(&self, at: usize) {
+        let stack = tls::thread_pointer();
+        // ORDERING [none]: Relaxed. Read by this thread.
+        if self.stack.swap(stack, Ordering::Relaxed) != stack {
+            self.forget_stack();
+            // ORDERING [none]: Relaxed. Read by this thread.
+            self.base.store(0, Ordering::Relaxed);
+        }
+        // ORDERING [none]: Relaxed. Read and written by this thread.
+        self.base.fetch_max(at, Ordering::Relaxed);
     }
 
     /// How deep the stack is at `at`.

@@ -134,15 +134,11 @@ impl Data {
         }
         // What it would be if the process ended without another word: memusagestat makes up for it.
         let first = Entry { heap: 0, stack: 0, time: started };
-        data.put(0, &[first, first]);
-        match data.failure() {
-            0 => Ok(data),
-            error => Err(error),
-        }
+        data.try_put(0, &[first, first]).map(|()| data)
     }
 
     /// The error number of the first write that failed; 0: none did.
-    pub(super) fn failure(&self) -> i32 {
+    fn failure(&self) -> i32 {
         // ORDERING [none]: Relaxed. A statistic.
         self.error.load(Ordering::Relaxed)
     }
@@ -240,23 +236,24 @@ impl Data {
         self.writing.store(false, Ordering::Release);
     }
 
-    /// Writes entries to their place in the file.
+    /// Writes entries to their place in the file. Of the first that cannot be written it is said why.
     fn put(&self, place: u64, entries: &[Entry]) {
         if entries.is_empty() || self.failure() != 0 || !self.file.is_own() {
             return;
         }
-        let (at, len) = (entries.as_ptr().cast(), size_of_val(entries));
-        // SAFETY: plain numbers without gaps.
-        let bytes = unsafe { core::slice::from_raw_parts(at, len) };
-        let wrote = match self.file.fd() {
-            Some(fd) => write_at(fd, bytes, place as usize * ENTRY),
-            None => Err(libc::EBADF),
-        };
-        let Err(error) = wrote else { return };
+        let Err(error) = self.try_put(place, entries) else { return };
         // ORDERING [none]: Relaxed and Relaxed. Decides who says it.
         if self.error.compare_exchange(0, error, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             say(&[b"usage: the data file ends here: ", reason(error)]);
         }
+    }
+
+    fn try_put(&self, place: u64, entries: &[Entry]) -> Result<(), i32> {
+        let (at, len) = (entries.as_ptr().cast(), size_of_val(entries));
+        // SAFETY: plain numbers without gaps.
+        let bytes = unsafe { core::slice::from_raw_parts(at, len) };
+        let fd = self.file.fd().ok_or(libc::EBADF)?;
+        write_at(fd, bytes, place as usize * ENTRY)
     }
 
     /// Writes what is there, and what describes the whole.

@@ -28,6 +28,10 @@ pub(in crate::tools) fn at_start() {
     let suspended = memhook_suspend() == 0;
     // Where it cannot be registered, budgets are only reported.
     sys::exit::at_exit(exits);
+    // Those of words begin with the first call, wherever that comes from.
+    for session in session::all().filter_map(|session| session.hold(0)) {
+        session.begin_stack(sys::tls::stack_pointer());
+    }
     if suspended {
         memhook_resume();
     }

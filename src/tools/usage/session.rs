@@ -326,6 +326,13 @@ impl Session {
         unsafe { memory.cast::<Counts>().as_ref() }
     }
 
+    /// The depth of the calling thread's stack is measured from `at`, or from above.
+    pub(super) fn begin_stack(&self, at: usize) {
+        if let Some(counts) = self.counts() {
+            counts.begin_stack(at);
+        }
+    }
+
     /// Where all threads' counts are, also when counting has ended.
     pub(super) fn slot_key(&self) -> memhook_local {
         // ORDERING [none]: Relaxed. Ordered by `Slot::taken`.
