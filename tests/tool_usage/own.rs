@@ -4,7 +4,7 @@ use super::{Report, libmemusage, program, usage};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use support::{Link, Outcome, expect, folder, run};
+use support::{Link, Outcome, build, expect, folder, run};
 
 #[test]
 fn functions_count_what_the_program_did() {
@@ -46,6 +46,28 @@ the first is silent
 read while running
 ",
         );
+    }
+}
+
+/// However the library is linked: the report comes after the program's exit handlers, with the shared library also
+/// after its destructors, and what it has printed is complete.
+#[test]
+fn a_session_is_reported_at_exit() {
+    for link in [Link::Shared, Link::Archive, Link::Static] {
+        let outcome = run(&mut Command::new(build("usage_exit", link)));
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (9, "not flushed"), "{link:?}");
+        let order: &[_] = match link {
+            Link::Shared => {
+                &["handler", "destructor", "report", "memhook: usage exceeds its budget: 3 calls (limit 2)"]
+            }
+            _ => &["handler", "report", "memhook: usage exceeds its budget: 3 calls (limit 2)", "destructor"],
+        };
+        let event = |line: &str| match line {
+            line if line.starts_with("Memory usage summary: ") => Some("report".to_owned()),
+            line => order.contains(&line).then(|| line.to_owned()),
+        };
+        assert_eq!(outcome.stderr.lines().filter_map(event).collect::<Vec<_>>(), order, "{link:?}");
+        assert_eq!(Report(&outcome.stderr).row("free")[0], 2, "{link:?}");
     }
 }
 
