@@ -9,8 +9,11 @@ use std::sync::OnceLock;
 use std::{env, fs};
 use support::{Link, Outcome, folder, library, root, run_for};
 
-/// The hooks that are in force while a program runs.
-const TOOLS: [&str; 3] = ["p_observer", "p_passing", "p_accounting"];
+/// The hooks that are in force while a program runs: of tests/c, and the tools of the library.
+const TOOLS: [&str; 4] = ["p_observer", "p_passing", "p_accounting", "usage"];
+
+/// Those that a word starts, which has the file for its report in it.
+const WORDS: [(&str, &str); 1] = [("usage", "usage=file:")];
 
 fn is_long() -> bool {
     env::var_os("MEMHOOK_LONG").is_some_and(|value| value != "0")
@@ -21,15 +24,19 @@ fn amount(short: u32, long: u32) -> String {
     if is_long() { long } else { short }.to_string()
 }
 
+fn word(name: &str) -> Option<&'static str> {
+    WORDS.iter().find(|(tool, _)| *tool == name).map(|(_, word)| *word)
+}
+
 fn tool(name: &str) -> &'static Path {
     static BUILT: OnceLock<Vec<PathBuf>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let folder = folder("programs-tools");
-        let build = |name| {
+        let build = |name: &&str| {
             let source = root().join(format!("tests/c/{name}.c"));
             support::compile(&source, &folder.join(format!("{name}.so")), Link::Plugin).run()
         };
-        TOOLS.map(build).to_vec()
+        TOOLS.iter().filter(|tool| word(tool).is_none()).map(build).collect()
     });
     &built[TOOLS.iter().position(|&tool| tool == name).expect("a tool of the list")]
 }
@@ -110,8 +117,13 @@ impl Trial<'_> {
             let hooked = self.run(Some((tool, &count)));
             assert!(hooked == plain, "{} under {tool}:\n{}", self.name, difference(&plain, &hooked));
             let counts = fs::read_to_string(&count).unwrap_or_default();
-            let calls = |line: &str| line.split(' ').next().and_then(|n| n.parse::<u64>().ok());
-            let all: u64 = counts.lines().filter_map(calls).sum();
+            // A line for each process, or lines of its report.
+            let calls = |line: &str| {
+                let rows = [" malloc|", "realloc|", " calloc|", "   free|"];
+                let numbers = rows.iter().find_map(|row| line.strip_prefix(row)).unwrap_or(line);
+                numbers.trim_start().split(' ').next().and_then(|n| n.parse::<u64>().ok())
+            };
+            let all: u64 = counts.lines().filter(|line| !line.contains('%')).filter_map(calls).sum();
             assert!(all >= self.calls, "{} under {tool}: only {all} callbacks", self.name);
             println!(
                 "{:<20} {tool:<13} same: {} lines, {all} callbacks in {} processes",
@@ -127,8 +139,13 @@ impl Trial<'_> {
         let mut command = (self.command)(&folder);
         let mut preload = Vec::new();
         if let Some((name, count)) = hooks {
-            preload.extend([library(), tool(name).to_owned()]);
-            command.env("P_COUNT", count);
+            preload.push(library());
+            if let Some(word) = word(name) {
+                command.env("MEMHOOK", format!("{word}{}", count.display()));
+            } else {
+                preload.push(tool(name).to_owned());
+                command.env("P_COUNT", count);
+            }
         } else {
             // The plain run has as many variables: programs print how many there are.
             command.env("P_COUNT", "");

@@ -62,16 +62,16 @@ fn finish() {
         return;
     }
     // Their order is that of their starts.
-    let mut later = None;
-    while let Some(session) = latest_before(later) {
+    let mut last = None;
+    while let Some(session) = first_after(last) {
         let id = session.id();
         finish_session(&session);
-        later = Some(id);
+        last = Some(id);
     }
 }
 
 /// The session that was started first of those that were started after `id`.
-fn latest_before(id: Option<u64>) -> Option<Hold> {
+fn first_after(id: Option<u64>) -> Option<Hold> {
     let all = session::all().filter_map(|session| session.hold(0));
     all.filter(|hold| id.is_none_or(|id| hold.id() > id)).min_by_key(|hold| hold.id())
 }
