@@ -188,11 +188,11 @@ typedef struct memhook_call {
    */
   size_t alignment;
   /**
-   * Number of elements, for calloc and reallocarray; 1 elsewhere.
+   * Number of elements, for calloc and reallocarray; 0 elsewhere.
    */
   size_t count;
   /**
-   * Bytes of each element, for calloc and reallocarray; `requested` elsewhere.
+   * Bytes of each element, for calloc and reallocarray; 0 elsewhere.
    */
   size_t each;
   /**

@@ -81,9 +81,9 @@ pub struct memhook_call {
     pub requested: usize,
     /// The alignment asked for, as it was given; 0 where the entry point takes none.
     pub alignment: usize,
-    /// Number of elements, for calloc and reallocarray; 1 elsewhere.
+    /// Number of elements, for calloc and reallocarray; 0 elsewhere.
     pub count: usize,
-    /// Bytes of each element, for calloc and reallocarray; `requested` elsewhere.
+    /// Bytes of each element, for calloc and reallocarray; 0 elsewhere.
     pub each: usize,
     /// The block that was given to free, realloc, reallocarray or malloc_usable_size; NULL
     /// elsewhere.

@@ -13,7 +13,6 @@
 use crate::abi::*;
 use crate::backend::{self, Entries};
 use crate::chain;
-use crate::dispatch;
 use crate::glibc;
 use crate::grace;
 use crate::guard;
@@ -100,15 +99,14 @@ unsafe extern "C" fn in_fork_child() {
     // ORDERING [none]: Relaxed. No other thread exists. One that was starting the library is gone;
     // what it had registered stays.
     let _ = STATE.compare_exchange(STARTING, STARTED, Ordering::Relaxed, Ordering::Relaxed);
-    dispatch::set_circumstances(&mut |now| now | MEMHOOK_DURING_FORK_CHILD);
+    guard::set_circumstances(MEMHOOK_DURING_FORK_CHILD, 0);
 }
 
 /// The thread's data is being destroyed. Where that is since a callback has called pthread_exit or was
 /// cancelled, the callback's section will not be ended by its call.
 unsafe extern "C" fn thread_exits(_: *mut core::ffi::c_void) {
     let Some(record) = guard::record() else { return };
-    // ORDERING [none]: Relaxed. Read by this thread only.
-    record.circumstances.fetch_or(MEMHOOK_DURING_THREAD_EXIT, Ordering::Relaxed);
+    record.add_circumstances(MEMHOOK_DURING_THREAD_EXIT);
     if record.is_inside() {
         grace::abandon(record);
     }
@@ -155,11 +153,11 @@ pub(crate) fn is_unloading(address: usize) -> bool {
         found == u32::MAX
     });
     // ORDERING [none]: Relaxed. Written by the constructor.
-    found >= AT_START.load(Ordering::Relaxed) && !dispatch::is_process_exiting()
+    found >= AT_START.load(Ordering::Relaxed) && guard::circumstances() & MEMHOOK_DURING_PROCESS_EXIT == 0
 }
 
 extern "C" fn at_exit() {
-    dispatch::set_circumstances(&mut |now| now | MEMHOOK_DURING_PROCESS_EXIT);
+    guard::set_circumstances(MEMHOOK_DURING_PROCESS_EXIT, 0);
 }
 
 /// The library's constructor: what must be registered with the C library while none of its locks
@@ -180,7 +178,7 @@ unsafe extern "C" fn constructor() {
     unsafe { libc::pthread_atfork(None, None, Some(in_fork_child)) };
     // SAFETY: as above.
     unsafe { libc::atexit(at_exit) };
-    dispatch::set_circumstances(&mut |now| now & !MEMHOOK_DURING_STARTUP);
+    guard::set_circumstances(0, MEMHOOK_DURING_STARTUP);
     if let Some(record) = suspended {
         record.resume();
     }

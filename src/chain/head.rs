@@ -1,8 +1,8 @@
 //! The head in force: where the entry points jump, and the chain that calls walk.
 
-use super::{Chain, EMPTY};
+use super::{AfterAlloc, Before, Chain, EMPTY};
 use crate::backend::{self, Entries};
-use crate::grace::Section;
+use crate::grace::{ReadSection, Section};
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
@@ -44,6 +44,10 @@ pub(crate) struct Tables {
     pub(crate) observing: [Option<unsafe extern "C" fn()>; 13],
     /// For [`Mode::Full`].
     pub(crate) full: [unsafe extern "C" fn(); 13],
+    /// Tells all observers of a view, which `user` is, of a new block.
+    pub(crate) several_after: AfterAlloc,
+    /// Tells all observers of a view, which `user` is, of a block that is about to go.
+    pub(crate) several_before: Before,
 }
 
 static HEADS: Roster<Head> = Roster::new();
@@ -84,7 +88,7 @@ pub(crate) fn is_first() -> bool {
 
 /// The chain in force.
 #[inline(always)]
-pub(crate) fn current(_section: &Section) -> &Chain {
+pub(crate) fn current(_section: &impl ReadSection) -> &Chain {
     // ORDERING [publish]: Acquire. The hooks inside it. Other end: `publish`.
     let head = CURRENT.load(Ordering::Acquire);
     // SAFETY: never null (invariant 1), and heads are never unmapped.

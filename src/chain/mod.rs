@@ -41,8 +41,9 @@ pub(crate) use head::{CURRENT, Mode, Tables, base, current, entries, is_first, p
 pub(crate) use hook::{Hook, LEAVING, LINKED, OWNING, RELEASED, SEES_NULL, Table};
 
 use crate::abi::*;
+use crate::entry::TABLES;
 use crate::grace::Deferred;
-use crate::guard::Record;
+use crate::guard::{NO_OBSERVER, Record};
 use crate::ownership::{self, List};
 use crate::scratch;
 use core::ffi::c_void;
@@ -60,6 +61,35 @@ pub(crate) struct Told<F> {
     pub(crate) function: F,
     pub(crate) user: *mut c_void,
     pub(crate) hook: *const Hook,
+}
+
+/// Whom the short ways tell: nobody, the only observer, or all in turn.
+pub(crate) struct Telling<F> {
+    pub(crate) function: F,
+    pub(crate) user: *mut c_void,
+    /// What `Record::inside` is to say of it.
+    pub(crate) inside: usize,
+}
+
+unsafe extern "C" fn nobody_after(_: *const memhook_call, _: *mut c_void, _: *mut c_void) {}
+
+unsafe extern "C" fn nobody_before(_: *const memhook_call, _: *mut c_void) {}
+
+impl<F: Copy> Telling<F> {
+    const fn nobody(function: F) -> Telling<F> {
+        Telling { function, user: core::ptr::null_mut(), inside: NO_OBSERVER }
+    }
+
+    /// `several` is given the view at `view`.
+    fn to(all: Array<Told<F>>, nobody: F, several: F, view: *const View) -> Telling<F> {
+        match (all.only(), all.is_empty()) {
+            (Some(told), _) => {
+                Telling { function: told.function, user: told.user, inside: told.hook as usize }
+            }
+            (None, true) => Telling::nobody(nobody),
+            (None, false) => Telling { user: view.cast_mut().cast(), ..Telling::nobody(several) },
+        }
+    }
 }
 
 /// An immutable array in a chain's own memory.
@@ -108,6 +138,10 @@ impl<T> Array<T> {
 pub(crate) struct View {
     /// The identity of the thread, 0 for all that have no view of their own.
     thread: u64,
+    /// The same as `after_alloc`, for the short ways.
+    pub(crate) after: Telling<AfterAlloc>,
+    /// The same as `before_free`, for the short ways.
+    pub(crate) before: Telling<Before>,
     pub(crate) after_alloc: Array<Told<AfterAlloc>>,
     pub(crate) before_free: Array<Told<Before>>,
     pub(crate) realloc_begin: Array<Told<Before>>,
@@ -164,6 +198,8 @@ impl Single {
 impl View {
     const EMPTY: View = View {
         thread: 0,
+        after: Telling::nobody(nobody_after),
+        before: Telling::nobody(nobody_before),
         after_alloc: Array::EMPTY,
         before_free: Array::EMPTY,
         realloc_begin: Array::EMPTY,
@@ -250,7 +286,8 @@ impl Chain {
         let mut store = Store { at: memory.wrapping_add(size_of::<Chain>()) };
         let built = (|| {
             let hooks_kept = store.array(hooks.iter().copied());
-            let main = view(hooks, 0, plain, &mut store)?;
+            let main_at = memory.wrapping_add(core::mem::offset_of!(Chain, main)).cast::<View>();
+            let main = view(hooks, 0, plain, main_at, &mut store)?;
             let first = store.at.cast::<View>();
             store.at = first.wrapping_add(views).cast();
             let mut len = 0;
@@ -260,7 +297,8 @@ impl Chain {
                 if known.iter().any(|v| v.thread == hook.thread()) {
                     continue;
                 }
-                let next = view(hooks, hook.thread(), false, &mut store)?;
+                let at = first.wrapping_add(len);
+                let next = view(hooks, hook.thread(), false, at, &mut store)?;
                 // SAFETY: at most `views` views are written, for which there is room.
                 unsafe { first.wrapping_add(len).write(next) };
                 len += 1;
@@ -309,7 +347,14 @@ impl Store {
     }
 }
 
-fn view(hooks: &[*const Hook], thread: u64, plain: bool, store: &mut Store) -> Result<View, i32> {
+/// `at` is where the view will stand.
+fn view(
+    hooks: &[*const Hook],
+    thread: u64,
+    plain: bool,
+    at: *const View,
+    store: &mut Store,
+) -> Result<View, i32> {
     // SAFETY: the caller's hooks are in force or pinned.
     let alive = || hooks.iter().map(|&hook| unsafe { &*hook });
     let seen = move || alive().filter(move |h| h.thread() == 0 || h.thread() == thread);
@@ -347,6 +392,8 @@ fn view(hooks: &[*const Hook], thread: u64, plain: bool, store: &mut Store) -> R
     let single = if plain { Single::among(hooks, owners[BY_MALLOC]) } else { None };
     Ok(View {
         thread,
+        after: Telling::to(after_alloc, nobody_after, TABLES.several_after, at),
+        before: Telling::to(before_free, nobody_before, TABLES.several_before, at),
         after_alloc,
         before_free,
         realloc_begin,

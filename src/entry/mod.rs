@@ -194,4 +194,6 @@ pub(crate) const TABLES: Tables = Tables {
         stub::free_sized,
         stub::free_aligned_sized,
     ],
+    several_after: dispatch::several_after,
+    several_before: dispatch::several_before,
 };

@@ -53,7 +53,7 @@ unsafe fn no_longer_called(item: *mut Deferred) {
     drop(section);
     if owns {
         // SAFETY: taken from the queue by the caller; hooks live for ever.
-        unsafe { grace::defer(item, grace::advance(), Scope::Settling, drained) };
+        unsafe { grace::defer(item, grace::advance(), Scope::Settling(hook.bit()), drained) };
     } else {
         end_service(hook);
     }
@@ -295,7 +295,9 @@ pub(super) fn forked() {
         if settled(hook) == LEAVING && !grace::is_queued(item) && !hook.end_lost_release() {
             // Its stages may be gone through again.
             // SAFETY: it is in no queue, and hooks live for ever.
-            unsafe { grace::defer(item.cast_mut(), grace::advance(), Scope::Settling, no_longer_called) };
+            unsafe {
+                grace::defer(item.cast_mut(), grace::advance(), Scope::Settling(hook.bit()), no_longer_called)
+            };
         } else if settled(hook) == LINKED {
             let _ = take_out(hook);
             // Nobody waits for it.

@@ -22,17 +22,29 @@ pub(crate) fn choose() {
     FENCED.store(!works, Ordering::Relaxed);
 }
 
+/// Whether readers must use a real fence. Asked after the store that is to come before it.
+#[inline(always)]
+pub(crate) fn is_fenced() -> bool {
+    // ORDERING [none]: Relaxed. See `choose`; where the value changes later, `heavy` makes up for it.
+    FENCED.load(Ordering::Relaxed)
+}
+
+/// The readers' side for who has asked [`is_fenced`], and gone another way if so.
+#[inline(always)]
+pub(crate) fn light_unfenced() {
+    // ORDERING [enter]: SeqCst. For the compiler; the processor is made to by `heavy`.
+    compiler_fence(Ordering::SeqCst);
+}
+
 /// The readers' side.
 #[inline(always)]
 pub(crate) fn light() {
-    // ORDERING [none]: Relaxed. See `choose`; where the value changes later, `heavy` makes up for it.
-    if FENCED.load(Ordering::Relaxed) {
+    if is_fenced() {
         seldom();
         // ORDERING [enter]: SeqCst. Our entry before our load of the chain. Other end: `heavy`.
         fence(Ordering::SeqCst);
     } else {
-        // ORDERING [enter]: SeqCst. For the compiler; the processor is made to by `heavy`.
-        compiler_fence(Ordering::SeqCst);
+        light_unfenced();
     }
 }
 
