@@ -29,7 +29,7 @@
 //! | `wake`  | `left` SeqCst fence             | `wait` SeqCst fence       | either the reader sees the waiter, or the waiter sees that the reader left |
 //! | `defer` | `push` AcqRel                   | `work_off` AcqRel         | the deferred work itself |
 //! | `use`   | `barrier::light` after the announcement | `barrier::heavy` in `advance` | either the reader sees that the hook is to be passed by, or the writer sees the reader in it |
-//! | `narrow` | `narrow_to_…` Release          | `Scope::includes` Acquire | in which hook alone a section may be |
+//! | `narrow` | `narrow_to` Release           | `Scope::includes` Acquire | in which hook alone a section may be |
 
 use crate::guard::{self, ANY, NO_OBSERVER, Record};
 use crate::sys::{barrier, futex, thread};
@@ -38,7 +38,8 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, 
 #[repr(align(64))]
 struct Line<T>(T);
 
-/// One epoch. The lowest bit is the mark of a record's that its section was entered with a fence.
+/// One epoch. The lowest bit, in a record, says that more than the epoch is to be looked at when the
+/// section ends: see [`guard::LOOK`].
 const EPOCH_ONE: u64 = 2;
 
 static EPOCH: Line<AtomicU64> = Line(AtomicU64::new(EPOCH_ONE));
@@ -63,13 +64,6 @@ pub(crate) struct Section {
 pub(crate) struct Brief {
     record: &'static Record,
 }
-
-/// In which the chain in force may be used.
-pub(crate) trait ReadSection {}
-
-impl ReadSection for Section {}
-
-impl ReadSection for Brief {}
 
 /// Begins a read section for an allocation call; `None` where this thread's calls go to the
 /// backend: inside a callback, and while suspended.
@@ -133,30 +127,20 @@ fn open(record: &'static Record, frame: usize) -> Brief {
     Brief { record }
 }
 
-/// The end of such a section is not told from one during which the epoch changed, which then looks for
-/// itself, behind a fence.
+/// The end of such a section looks at the epoch behind a fence.
 #[cold]
 fn open_with_fence(record: &Record, epoch: u64) {
     // ORDERING [leave]: Release. As in `open`.
-    record.epoch.store(epoch | 1, Ordering::Release);
+    record.epoch.store(epoch | guard::LOOK, Ordering::Release);
     barrier::light();
 }
 
 impl Brief {
-    /// The call will be in this observer and in no other hook.
+    /// The call will be in this hook and in no other, or in none if it is `NO_OBSERVER`.
     #[inline(always)]
-    pub(crate) fn narrow_to_observer(&self, observer: usize) {
+    pub(crate) fn narrow_to(&self, hook: usize) {
         // ORDERING [narrow]: Release. Where it was before in this section. Other end: `Scope::includes`.
-        self.record.inside.store(observer, Ordering::Release);
-    }
-
-    /// The call will be in the interceptor with this bit and in no other. Observers are announced.
-    #[inline(always)]
-    pub(crate) fn narrow_to_interceptor(&self, bit: u64) {
-        // ORDERING [use]: Relaxed. Published by the next store.
-        self.record.entered.store(bit, Ordering::Relaxed);
-        // ORDERING [narrow]: Release. The bit before it. Other end: `Scope::includes`.
-        self.record.inside.store(NO_OBSERVER, Ordering::Release);
+        self.record.inside.store(hook, Ordering::Release);
     }
 
     /// The call will announce each hook, and pass by those that are being unregistered.
@@ -169,13 +153,6 @@ impl Brief {
         Section { record, outermost: true }
     }
 
-    /// Ends a section in which hooks may have been announced.
-    #[inline(always)]
-    pub(crate) fn announced(self) {
-        // ORDERING [use]: Release. The end of all callbacks. Other end: `Scope::includes`.
-        self.record.entered.store(0, Ordering::Release);
-    }
-
     /// The thread whose section it is.
     #[inline(always)]
     pub(crate) fn record(&self) -> &'static Record {
@@ -184,9 +161,10 @@ impl Brief {
 }
 
 impl Drop for Brief {
+    /// Nothing was suspended when it began; if something is by now, `left_with` finds out.
     #[inline(always)]
     fn drop(&mut self) {
-        close(self.record);
+        close(self.record, 0);
     }
 }
 
@@ -196,35 +174,37 @@ impl Drop for Section {
         if self.outermost {
             // ORDERING [use]: Release. The end of all callbacks. Other end: `Scope::includes`.
             self.record.entered.store(0, Ordering::Release);
-            close(self.record);
+            close(self.record, self.record.rest());
         }
     }
 }
 
 #[inline(always)]
-fn close(record: &Record) {
+fn close(record: &Record, rest: usize) {
     // Read before the end: a signal handler's sections after it may store others.
     // ORDERING [none]: Relaxed. Written by this thread.
     let epoch = record.epoch.load(Ordering::Relaxed);
     // ORDERING [use]: Release. The end of the callback. Other end: `Scope::includes`.
     record.inside.store(ANY, Ordering::Release);
     // ORDERING [leave]: Release. Our last use of the chain before it. Other end: `epoch_inside`.
-    record.word.store(record.rest(), Ordering::Release);
+    record.word.store(rest, Ordering::Release);
     barrier::light_unfenced();
     // ORDERING [epoch]: Relaxed. Only whether it changed. `light` keeps it after the store.
     if EPOCH.0.load(Ordering::Relaxed) != epoch {
-        left_with(epoch);
+        left_with(record, epoch);
     }
 }
 
-/// A section ended during which the epoch changed, or that was entered with a fence.
+/// A section ended during which the epoch changed, or hooks were suspended, or that was entered with a fence.
 #[cold]
 #[inline(never)]
-fn left_with(epoch: u64) {
+fn left_with(record: &Record, epoch: u64) {
+    // ORDERING [leave]: Release. Whoever reads it, and not the store in `close`, sees our last use too.
+    record.word.store(record.rest(), Ordering::Release);
     // ORDERING [wake]: SeqCst. Our leaving before our look at the epoch. Other end: `wait`.
     fence(Ordering::SeqCst);
     // ORDERING [epoch]: Relaxed. Only whether it changed.
-    if EPOCH.0.load(Ordering::Relaxed) != epoch & !1 {
+    if EPOCH.0.load(Ordering::Relaxed) != epoch & !guard::LOOK {
         left();
     }
 }
@@ -295,44 +275,46 @@ pub(crate) enum Scope {
     All,
     /// Those that are in this observer (its address).
     Observer(usize),
-    /// Those in which an interceptor with this bit was entered.
-    Interceptor(u64),
-    /// Those that are just counting a block, or in which an interceptor with this bit was entered.
-    Settling(u64),
+    /// Those that are in this interceptor (its address), or have entered one with this bit.
+    Interceptor(usize, u64),
+    /// The same, and those that are just counting a block.
+    Settling(usize, u64),
 }
 
 impl Scope {
+    /// A number of the kind and the bit's, and the address.
     fn pack(self) -> (u32, u64) {
+        let with = |kind: u32, bit: u64| kind | bit.trailing_zeros() << 8;
         match self {
             Scope::All => (0, 0),
             Scope::Observer(address) => (1, address as u64),
-            Scope::Interceptor(bit) => (2, bit),
-            Scope::Settling(bit) => (3, bit),
+            Scope::Interceptor(address, bit) => (with(2, bit), address as u64),
+            Scope::Settling(address, bit) => (with(3, bit), address as u64),
         }
     }
 
-    fn unpack(kind: u32, value: u64) -> Scope {
-        match kind {
+    fn unpack(kind: u32, address: u64) -> Scope {
+        let (address, bit) = (address as usize, 1u64.checked_shl(kind >> 8).unwrap_or(0));
+        match kind & 0xff {
             0 => Scope::All,
-            1 => Scope::Observer(value as usize),
-            2 => Scope::Interceptor(value),
-            _ => Scope::Settling(value),
+            1 => Scope::Observer(address),
+            2 => Scope::Interceptor(address, bit),
+            _ => Scope::Settling(address, bit),
         }
     }
 
     fn includes(self, record: &Record) -> bool {
-        // ORDERING [narrow]: Acquire. Before the look at `entered`. Other end: `narrow_to_interceptor`.
+        // ORDERING [narrow]: Acquire. Before the look at `entered`. Other end: `narrow_to`.
         let inside = record.inside.load(Ordering::Acquire);
         // ORDERING [use]: Acquire. Other end: `announce_interceptor`.
         let entered = || record.entered.load(Ordering::Acquire);
+        let in_it = |address, bit| inside == address || inside == ANY || entered() & bit != 0;
         match self {
             Scope::All => true,
-            Scope::Observer(address) => inside == address || inside == ANY,
-            Scope::Interceptor(bit) => inside == ANY || entered() & bit != 0,
+            Scope::Observer(address) => in_it(address, 0),
+            Scope::Interceptor(address, bit) => in_it(address, bit),
             // ORDERING [use]: Acquire. Other end: `List::lose`.
-            Scope::Settling(bit) => {
-                inside == ANY || record.settling.load(Ordering::Acquire) || entered() & bit != 0
-            }
+            Scope::Settling(address, bit) => in_it(address, bit) || record.settling.load(Ordering::Acquire),
         }
     }
 }

@@ -53,6 +53,9 @@ pub(crate) fn is_section(word: usize) -> bool {
     word > DEEPEST
 }
 
+/// Bit of `Record::epoch`: the end of the section has more to look at than whether the epoch changed.
+pub(crate) const LOOK: u64 = 1;
+
 /// Value of `Record::inside`: the thread may be in any hook of its chain, or about to be.
 pub(crate) const ANY: usize = 0;
 /// Value of `Record::inside`: in no observer. `Record::entered` says in which interceptors.
@@ -66,9 +69,10 @@ const COUNTS: usize = 4096;
 pub(crate) struct Record {
     /// See the module's table.
     pub(crate) word: AtomicUsize,
-    /// The epoch that the section was entered in; one more where it was entered with a fence.
+    /// The epoch that the section was entered in, and `LOOK`.
     pub(crate) epoch: AtomicU64,
-    /// `ANY`, `NO_OBSERVER`, or the observer that was called last in the open section, as an address.
+    /// `ANY`, `NO_OBSERVER`, or, as an address, the observer that was called last in the open section, or
+    /// the only hook of its chain.
     pub(crate) inside: AtomicUsize,
     /// The interceptors that were entered in the open section: one bit each, which others share.
     pub(crate) entered: AtomicU64,
@@ -130,7 +134,7 @@ impl Leaves {
     #[inline(always)]
     pub(crate) fn place(&self, number: usize) -> &Leaf {
         // SAFETY: within the array, by the mask.
-        unsafe { &*self.0.as_ptr().wrapping_add(number & 7) }
+        unsafe { self.0.get_unchecked(number & 7) }
     }
 
     fn forget(&self) {
@@ -297,14 +301,19 @@ impl Record {
     /// Counts `delta` blocks of an owner list for this thread; false where there is no memory.
     #[inline(always)]
     pub(crate) fn count(&self, list: u16, delta: i64) -> bool {
+        self.count_at_once(list, delta) || self.first_count(list, delta)
+    }
+
+    /// As [`count`](Record::count), where that needs no memory; else false.
+    #[inline(always)]
+    pub(crate) fn count_at_once(&self, list: u16, delta: i64) -> bool {
         // ORDERING [none]: Relaxed. Written by this thread.
         let counts = self.counts.load(Ordering::Relaxed);
-        if counts.is_null() {
-            return self.first_count(list, delta);
+        if !counts.is_null() {
+            // SAFETY: `COUNTS` numbers, written by this thread only (invariant 2).
+            unsafe { thread::local_add(counts.wrapping_add(list.into()), delta) };
         }
-        // SAFETY: `COUNTS` numbers, written by this thread only (invariant 2).
-        unsafe { thread::local_add(counts.wrapping_add(list.into()), delta) };
-        true
+        !counts.is_null()
     }
 
     #[cold]
@@ -344,8 +353,8 @@ impl Record {
         self.settling.store(false, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. As above.
         self.inner.store(core::ptr::null_mut(), Ordering::Relaxed);
-        // ORDERING [none]: Relaxed. As above.
-        self.word.store(0, Ordering::Relaxed);
+        // ORDERING [leave]: Release. As when a section ends. Other end: `grace::epoch_inside`.
+        self.word.store(0, Ordering::Release);
     }
 
     /// The word of this thread outside of sections.
@@ -363,9 +372,13 @@ impl Record {
     fn set_suspensions(&self, times: usize) {
         // ORDERING [none]: Relaxed. Read by this thread only.
         self.suspended.store(times, Ordering::Relaxed);
-        if !self.is_inside() {
-            // ORDERING [none]: Relaxed. At rest or not is this thread's own matter.
-            self.word.store(times, Ordering::Relaxed);
+        if self.is_inside() {
+            // ORDERING [leave]: Release. As when it was stored first. Other end: `grace::epoch_inside`.
+            self.epoch.fetch_or(LOOK, Ordering::Release);
+        } else {
+            // ORDERING [leave]: Release. Whoever reads it, and not the end of the last section, sees our last use
+            // of a chain too. Other end: `grace::epoch_inside`.
+            self.word.store(times, Ordering::Release);
         }
     }
 
@@ -410,7 +423,25 @@ impl Record {
         self.call.block.store(block, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. As above.
         self.call.caller.store(caller, Ordering::Relaxed);
+        self.call()
+    }
+
+    /// What was filled in last.
+    #[inline(always)]
+    pub(crate) fn call(&self) -> *const memhook_call {
         (&raw const self.call).cast()
+    }
+
+    /// The record in which a call stands.
+    ///
+    /// # Safety
+    ///
+    /// `call` came from [`describe`](Record::describe).
+    #[inline(always)]
+    pub(crate) unsafe fn of<'a>(call: *const memhook_call) -> &'a Record {
+        let record = call.cast::<u8>().wrapping_sub(core::mem::offset_of!(Record, call)).cast::<Record>();
+        // SAFETY: the caller's contract, and invariant 1.
+        unsafe { &*record }
     }
 
     /// Adds to [`describe`](Record::describe) for a call that takes a number of elements and the size of

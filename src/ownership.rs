@@ -36,7 +36,7 @@
 
 use crate::chain::Hook;
 use crate::grace::{self, Deferred, Scope};
-use crate::guard::{self, Leaf, Record};
+use crate::guard::{self, ANY, Record};
 use crate::scratch;
 use crate::sys::{barrier, pages};
 use core::ffi::c_void;
@@ -162,68 +162,65 @@ fn owner_in_overflow(block: *mut c_void) -> u16 {
     entries.find(|&entry| is_for(entry, block)).map_or(0, |entry| entry as u16)
 }
 
-/// As [`mark_of`], by what the thread remembers. In a section that its signal handlers do not use the table
-/// in this way from: they find the thread inside.
+/// Whether the thread remembers the leaf of a block's mark.
 #[inline(always)]
-fn mark_near(block: *mut c_void, record: &Record) -> Option<&'static AtomicU16> {
-    let address = plain(block);
-    let number = address >> LEAF_BITS;
-    let near = record.leaves.place(number);
+pub(crate) fn is_near(block: *mut c_void, record: &Record) -> bool {
+    let number = plain(block) >> LEAF_BITS;
     // ORDERING [none]: Relaxed. Written by this thread.
-    if near.number.load(Ordering::Relaxed) != number {
-        return mark_far(block, near);
-    }
-    // ORDERING [none]: Relaxed. Written by this thread.
-    let origin = near.origin.load(Ordering::Relaxed);
-    // SAFETY: within the leaf with this number, and leaves are never unmapped (invariant 4).
-    Some(unsafe { &*origin.wrapping_add(address >> 3) })
+    record.leaves.place(number).number.load(Ordering::Relaxed) == number
 }
 
-#[cold]
-#[inline(never)]
-fn mark_far(block: *mut c_void, near: &Leaf) -> Option<&'static AtomicU16> {
-    let mark = mark_of(block)?;
+/// The mark of a block that [`is_near`]. In a `grace::Brief`: signal handlers find the thread inside, and
+/// have it remember nothing else.
+///
+/// # Safety
+///
+/// The block is near.
+#[inline(always)]
+unsafe fn near_mark<'a>(block: *mut c_void, record: &Record) -> &'a AtomicU16 {
     let address = plain(block);
+    // ORDERING [none]: Relaxed. Written by this thread.
+    let origin = record.leaves.place(address >> LEAF_BITS).origin.load(Ordering::Relaxed);
+    // SAFETY: within the leaf (the caller's contract), and leaves are never unmapped (invariant 4).
+    unsafe { &*origin.wrapping_add(address >> 3) }
+}
+
+/// Has the thread remember the leaf of a block's mark, if there is one.
+pub(crate) fn bring_near(block: *mut c_void, record: &Record) {
+    let Some(mark) = mark_of(block) else { return };
+    let address = plain(block);
+    let near = record.leaves.place(address >> LEAF_BITS);
     let origin = core::ptr::from_ref(mark).cast_mut().wrapping_sub(address >> 3);
     // ORDERING [none]: Relaxed. Read by this thread.
     near.origin.store(origin, Ordering::Relaxed);
     // ORDERING [none]: Relaxed. As above.
     near.number.store(address >> LEAF_BITS, Ordering::Relaxed);
-    Some(mark)
 }
 
-/// The mark of a block that has one in the table.
-pub(crate) struct Mark(&'static AtomicU16);
-
-impl Mark {
-    /// Of a block that `owner`, which is not 0, made; `None` where the table says otherwise or knows
-    /// nothing. As long as the block lives, no other list has that number. In a `grace::Brief` section.
-    #[inline(always)]
-    pub(crate) fn by(owner: u16, block: *mut c_void, record: &Record) -> Option<Mark> {
-        let place = mark_near(block, record)?;
-        // ORDERING [none]: Relaxed. Invariant 1.
-        (place.load(Ordering::Relaxed) == owner).then_some(Mark(place))
-    }
-
-    /// Takes it off. A block that is marked in the table is not in the fixed one.
-    #[inline(always)]
-    pub(crate) fn clear(self) {
-        // ORDERING [none]: Relaxed. Invariant 1.
-        self.0.store(0, Ordering::Relaxed);
-    }
-}
-
-/// As [`mark`], in a `grace::Brief` section.
+/// Whether `owner` made a block that [`is_near`].
+///
+/// # Safety
+///
+/// The block is near.
 #[inline(always)]
-pub(crate) fn mark_briefly(block: *mut c_void, id: u16, record: &Record) -> bool {
-    match mark_near(block, record) {
-        Some(place) => {
-            // ORDERING [none]: Relaxed. Invariant 1.
-            place.store(id, Ordering::Relaxed);
-            true
-        }
-        None => mark(block, id),
-    }
+pub(crate) unsafe fn is_near_of(owner: u16, block: *mut c_void, record: &Record) -> bool {
+    // SAFETY: the caller's contract.
+    let mark = unsafe { near_mark(block, record) };
+    // ORDERING [none]: Relaxed. Invariant 1.
+    mark.load(Ordering::Relaxed) == owner
+}
+
+/// Marks a block that [`is_near`]. One that is marked in the table is not in the fixed one.
+///
+/// # Safety
+///
+/// The block is near.
+#[inline(always)]
+pub(crate) unsafe fn mark_near(block: *mut c_void, id: u16, record: &Record) {
+    // SAFETY: the caller's contract.
+    let mark = unsafe { near_mark(block, record) };
+    // ORDERING [none]: Relaxed. Invariant 1.
+    mark.store(id, Ordering::Relaxed);
 }
 
 /// Takes the mark off a block that is about to be given back.
@@ -459,10 +456,18 @@ pub(crate) fn gone(id: u16, record: &Record) {
 }
 
 impl List {
-    /// As [`List::lose`], by a call that has announced a member as entered before it looks here: whoever
-    /// drains the list for that member waits for it.
+    /// As [`List::lose`], by a call whose section was narrowed to a member before it looks here: whoever
+    /// drains the list for that member waits for it. False where it is not done yet: [`List::lose_late`].
     #[inline(always)]
-    pub(crate) fn lose_entered(&self, id: u16, record: &Record) {
+    pub(crate) fn lose_inside(&self, id: u16, record: &Record) -> bool {
+        // ORDERING [drain]: Acquire. Other end: `drain`.
+        !self.draining.load(Ordering::Acquire) && record.count_at_once(id, -1)
+    }
+
+    /// After [`List::lose_inside`].
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn lose_late(&self, id: u16, record: &Record) {
         // ORDERING [drain]: Acquire. Other end: `drain`.
         if self.draining.load(Ordering::Acquire) || !record.count(id, -1) {
             gone_from(self);
@@ -495,7 +500,7 @@ fn gone_from(list: &List) {
         let item = core::ptr::from_ref(list).cast_mut().cast::<Deferred>();
         // SAFETY: the list has left LISTS and lives until `finished`. Deferred, since we are in
         // a section, where no release may be called.
-        unsafe { grace::defer(item, grace::advance(), Scope::Settling(0), finished_last) };
+        unsafe { grace::defer(item, grace::advance(), Scope::Settling(ANY, 0), finished_last) };
     }
 }
 

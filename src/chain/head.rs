@@ -1,10 +1,11 @@
 //! The head in force: where the entry points jump, and the chain that calls walk.
 
-use super::{AfterAlloc, Before, Chain, EMPTY};
+use super::{AfterAlloc, Before, Chain, EMPTY, View};
 use crate::backend::{self, Entries};
-use crate::grace::{ReadSection, Section};
+use crate::grace::{Brief, Section};
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
+use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 /// What the entry points do.
@@ -23,11 +24,17 @@ pub(crate) enum Mode {
 pub(crate) struct Head {
     /// Where the entry points jump; at offset 0 for the stubs.
     entries: Entries,
+    /// What all threads see of the chain, where the short ways find it without asking the chain.
+    view: UnsafeCell<View>,
     chain: AtomicPtr<Chain>,
     mode: AtomicU32,
     in_use: AtomicBool,
     link: Link<Head>,
 }
+
+// SAFETY: `view` is written by who has taken the head, before it is published, and read in sections that a
+// head's return waits for; the rest is atomic.
+unsafe impl Sync for Head {}
 
 // SAFETY: the link is the head's own and is written by the roster only.
 unsafe impl Linked for Head {
@@ -74,6 +81,7 @@ static FIRST: Head = Head {
         }
         entries
     },
+    view: UnsafeCell::new(View::EMPTY),
     chain: AtomicPtr::new((&raw const EMPTY).cast_mut()),
     mode: AtomicU32::new(0),
     in_use: AtomicBool::new(true),
@@ -88,18 +96,26 @@ pub(crate) fn is_first() -> bool {
 
 /// The chain in force.
 #[inline(always)]
-pub(crate) fn current(_section: &impl ReadSection) -> &Chain {
+pub(crate) fn current(_section: &Section) -> &Chain {
+    // SAFETY: in the section, which began before the load of the head.
+    unsafe { in_force().chain() }
+}
+
+/// The head in force, for the short ways.
+#[inline(always)]
+pub(crate) fn current_head(_section: &Brief) -> &'static Head {
+    in_force()
+}
+
+#[inline(always)]
+fn in_force() -> &'static Head {
     // ORDERING [publish]: Acquire. The hooks inside it. Other end: `publish`.
     let head = CURRENT.load(Ordering::Acquire);
     // SAFETY: never null (invariant 1), and heads are never unmapped.
-    let head = unsafe { &*head };
-    // ORDERING [publish]: Acquire. The chain was stored before the head was published.
-    let chain = head.chain.load(Ordering::Acquire);
-    // SAFETY: not reclaimed while the section lives (invariant 3; it began before the load).
-    unsafe { &*chain }
+    unsafe { &*head }
 }
 
-/// The entry table in force.
+/// The entry table in force./// The entry table in force.
 pub(crate) fn entries() -> &'static Entries {
     // ORDERING [publish]: Acquire. The table. Other end: `publish`.
     let head = CURRENT.load(Ordering::Acquire);
@@ -148,6 +164,10 @@ pub(crate) fn publish(base: Base, chain: *mut Chain, mode: Mode) -> Result<*mut 
     head.chain.store(chain, Ordering::Release);
     // SAFETY: ours until it is published.
     let own = unsafe { &(*chain).head };
+    // SAFETY: as above.
+    let view = unsafe { (*chain).main };
+    // SAFETY: the head is ours until it is published.
+    unsafe { head.view.get().write(view) };
     // ORDERING [none]: Relaxed. Published with the chain.
     own.store(core::ptr::from_ref(head).cast_mut(), Ordering::Relaxed);
     let next = core::ptr::from_ref(head).cast_mut();
@@ -185,6 +205,30 @@ pub(crate) unsafe fn reclaim(chain: *mut Chain) {
 }
 
 impl Head {
+    /// What every thread sees of the chain, in the modes in which no hook is limited to one.
+    ///
+    /// # Safety
+    ///
+    /// In the section in which `current_head` gave the head.
+    #[inline(always)]
+    pub(crate) unsafe fn view<'a>(&self) -> &'a View {
+        // SAFETY: written before the head was published, and not again before the section has ended.
+        unsafe { &*self.view.get() }
+    }
+
+    /// The chain.
+    ///
+    /// # Safety
+    ///
+    /// As [`Head::view`].
+    #[inline(always)]
+    pub(crate) unsafe fn chain<'a>(&self) -> &'a Chain {
+        // ORDERING [publish]: Acquire. The chain was stored before the head was published.
+        let chain = self.chain.load(Ordering::Acquire);
+        // SAFETY: not reclaimed while the section lives (invariant 3; it began before the load of the head).
+        unsafe { &*chain }
+    }
+
     fn take(mode: Mode) -> Option<&'static Head> {
         let free = HEADS.iter().find(|head| {
             // ORDERING [none]: Relaxed. Written once, before the head stood in the roster.

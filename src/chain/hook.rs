@@ -421,10 +421,16 @@ impl Hook {
         if !self.is_passed_by() {
             Scope::All
         } else if self.interceptor().is_some() {
-            Scope::Interceptor(self.bit())
+            Scope::Interceptor(self.address(), self.bit())
         } else {
-            Scope::Observer(core::ptr::from_ref(self) as usize)
+            Scope::Observer(self.address())
         }
+    }
+
+    /// What `Record::inside` says of a thread that is in it.
+    #[inline(always)]
+    pub(crate) fn address(&self) -> usize {
+        core::ptr::from_ref(self) as usize
     }
 
     /// Keeps a retired hook from being used again while a section may still find it.

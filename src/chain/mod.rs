@@ -37,7 +37,9 @@
 mod head;
 mod hook;
 
-pub(crate) use head::{CURRENT, Mode, Tables, base, current, entries, is_first, publish, reclaim};
+pub(crate) use head::{
+    CURRENT, Head, Mode, Tables, base, current, current_head, entries, is_first, publish, reclaim,
+};
 pub(crate) use hook::{Hook, LEAVING, LINKED, OWNING, RELEASED, SEES_NULL, Table};
 
 use crate::abi::*;
@@ -48,7 +50,6 @@ use crate::ownership::{self, List};
 use crate::scratch;
 use core::ffi::c_void;
 use core::sync::atomic::AtomicPtr;
-use head::Head;
 
 /// `memhook_after_alloc_fn` and `memhook_realloc_commit_fn` that are not NULL.
 pub(crate) type AfterAlloc = unsafe extern "C" fn(*const memhook_call, *mut c_void, *mut c_void);
@@ -64,6 +65,7 @@ pub(crate) struct Told<F> {
 }
 
 /// Whom the short ways tell: nobody, the only observer, or all in turn.
+#[derive(Clone, Copy)]
 pub(crate) struct Telling<F> {
     pub(crate) function: F,
     pub(crate) user: *mut c_void,
@@ -135,6 +137,7 @@ impl<T> Array<T> {
 }
 
 /// What one thread sees of a chain.
+#[derive(Clone, Copy)]
 pub(crate) struct View {
     /// The identity of the thread, 0 for all that have no view of their own.
     thread: u64,
@@ -153,6 +156,8 @@ pub(crate) struct View {
     pub(crate) keepers: Array<*const Hook>,
     /// The owner lists of what malloc, realloc of NULL and memalign make; 0: the backend's.
     pub(crate) owners: [u16; 3],
+    /// Whether there is any observer.
+    pub(crate) is_observed: bool,
     /// Set where one interceptor is all there is, and this the view of all threads.
     pub(crate) single: Option<Single>,
 }
@@ -161,7 +166,6 @@ pub(crate) struct View {
 #[derive(Clone, Copy)]
 pub(crate) struct Single {
     pub(crate) hook: &'static Hook,
-    pub(crate) bit: u64,
     pub(crate) user: *mut c_void,
     pub(crate) malloc: Malloc,
     pub(crate) free: Free,
@@ -191,7 +195,7 @@ impl Single {
         // SAFETY: in the section in which the chain is built.
         let list = unsafe { ownership::list(owner) }?;
         let (malloc, free) = (table.malloc?, table.free?);
-        Some(Single { hook, bit: hook.bit(), user: table.user, malloc, free, owner, list })
+        Some(Single { hook, user: table.user, malloc, free, owner, list })
     }
 }
 
@@ -208,6 +212,7 @@ impl View {
         interceptors: Array::EMPTY,
         keepers: Array::EMPTY,
         owners: [0; 3],
+        is_observed: false,
         single: None,
     };
 }
@@ -252,12 +257,6 @@ impl Chain {
     #[inline(always)]
     pub(crate) fn view(&self, record: &Record) -> &View {
         if self.views.is_empty() { &self.main } else { self.own_view(record) }
-    }
-
-    /// What every thread sees, in the modes in which no hook is limited to one.
-    #[inline(always)]
-    pub(crate) fn main_view(&self) -> &View {
-        &self.main
     }
 
     #[cold]
@@ -402,6 +401,7 @@ fn view(
         interceptors,
         keepers,
         owners,
+        is_observed: seen().any(|h| h.observer().is_some()),
         single,
     })
 }

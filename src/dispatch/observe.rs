@@ -22,19 +22,15 @@ fn enter(frame: usize) -> Option<Brief> {
 /// thread's record, and in no register, when the backend is asked. `ARRAY`: it has numbers of elements, which
 /// are to be taken back.
 #[inline(always)]
-fn made<const ARRAY: bool>(
-    section: Brief,
-    call: *const memhook_call,
-    make: impl FnOnce() -> *mut c_void,
-) -> *mut c_void {
+fn made<const ARRAY: bool>(section: Brief, make: impl FnOnce() -> *mut c_void) -> *mut c_void {
     let record = section.record();
     let errno = record.errno();
     let block = make();
     if block.is_null() {
-        failed(section, call);
+        failed(section);
         return block;
     }
-    tell(&section, call, block);
+    tell(&section, block);
     if ARRAY {
         record.describe_array(0, 0);
     }
@@ -44,20 +40,22 @@ fn made<const ARRAY: bool>(
 }
 
 #[inline(always)]
-fn tell(section: &Brief, call: *const memhook_call, block: *mut c_void) {
-    let &Telling { function, user, inside } = &chain::current(section).main_view().after;
-    section.narrow_to_observer(inside);
+fn tell(section: &Brief, block: *mut c_void) {
+    // SAFETY: in this section.
+    let view = unsafe { chain::current_head(section).view() };
+    let &Telling { function, user, inside } = &view.after;
+    section.narrow_to(inside);
     // SAFETY: the program's own function, by the contract of memhook_observe, or the library's.
-    unsafe { function(call, block, user) };
+    unsafe { function(section.record().call(), block, user) };
 }
 
 /// Tells observers of a call for which the backend has no block. Its errno stays.
 #[cold]
 #[inline(never)]
-fn failed(section: Brief, call: *const memhook_call) {
+fn failed(section: Brief) {
     let record = section.record();
     let errno = record.errno();
-    tell(&section, call, NONE);
+    tell(&section, NONE);
     record.describe_array(0, 0);
     drop(section);
     record.set_errno(errno);
@@ -72,9 +70,9 @@ pub(crate) unsafe extern "C" fn observed_malloc(
         // SAFETY: the caller's contract is malloc's.
         return unsafe { points::malloc(requested, frame, caller) };
     };
-    let call = section.record().describe(MEMHOOK_ENTRY_MALLOC, requested, NONE, caller);
+    section.record().describe(MEMHOOK_ENTRY_MALLOC, requested, NONE, caller);
     // SAFETY: resolved before any hook could be registered.
-    made::<false>(section, call, || unsafe { backend::malloc(requested) })
+    made::<false>(section, || unsafe { backend::malloc(requested) })
 }
 
 pub(crate) unsafe extern "C" fn observed_calloc(
@@ -88,10 +86,10 @@ pub(crate) unsafe extern "C" fn observed_calloc(
         return unsafe { points::calloc(count, each, frame, caller) };
     };
     let record = section.record();
-    let call = record.describe(MEMHOOK_ENTRY_CALLOC, count.saturating_mul(each), NONE, caller);
+    record.describe(MEMHOOK_ENTRY_CALLOC, count.saturating_mul(each), NONE, caller);
     record.describe_array(count, each);
     // SAFETY: resolved before any hook could be registered.
-    made::<true>(section, call, || unsafe { backend::calloc(count, each) })
+    made::<true>(section, || unsafe { backend::calloc(count, each) })
 }
 
 pub(crate) unsafe extern "C" fn observed_free(block: *mut c_void, frame: usize, caller: usize) {
@@ -113,8 +111,10 @@ fn before_free(section: Brief, block: *mut c_void, caller: usize) {
     let record = section.record();
     let call = record.describe(MEMHOOK_ENTRY_FREE, 0, block, caller);
     let errno = record.errno();
-    let &Telling { function, user, inside } = &chain::current(&section).main_view().before;
-    section.narrow_to_observer(inside);
+    // SAFETY: in this section.
+    let view = unsafe { chain::current_head(&section).view() };
+    let &Telling { function, user, inside } = &view.before;
+    section.narrow_to(inside);
     // SAFETY: the program's own function, by the contract of memhook_observe, or the library's.
     unsafe { function(call, user) };
     drop(section);
@@ -132,7 +132,7 @@ pub(crate) unsafe extern "C" fn observed_realloc(
         // SAFETY: the caller's contract is realloc's.
         return unsafe { points::realloc(block, requested, frame, caller) };
     };
-    let call = section.record().describe(MEMHOOK_ENTRY_REALLOC, requested, NONE, caller);
+    section.record().describe(MEMHOOK_ENTRY_REALLOC, requested, NONE, caller);
     // SAFETY: resolved before any hook could be registered.
-    made::<false>(section, call, || unsafe { backend::realloc(block, requested) })
+    made::<false>(section, || unsafe { backend::realloc(block, requested) })
 }

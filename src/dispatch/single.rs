@@ -3,14 +3,15 @@
 //!
 //! What happens seldom is left to the full way, in the section that is open: other chains, blocks that
 //! are older than the interceptor, calls that fail. The interceptor is not asked whether it is to be
-//! passed by: who unregisters it waits for the section, which is narrowed to it.
+//! passed by, nor whether its code is gone: who unregisters it waits for the section, which is narrowed
+//! to it.
 
 use super::{Ask, How, NONE, allocate_in, give_back, next, points, refuse, release_in, tell};
 use crate::abi::*;
-use crate::chain::{self, View};
+use crate::chain::{self, Head};
 use crate::grace::{self, Brief};
-use crate::guard::{self, Record};
-use crate::ownership::{self, Mark};
+use crate::guard;
+use crate::ownership;
 use core::ffi::c_void;
 
 /// The section of a thread that is known and at rest.
@@ -25,25 +26,23 @@ pub(crate) unsafe extern "C" fn malloc(requested: usize, frame: usize, caller: u
         return unsafe { points::malloc(requested, frame, caller) };
     };
     let record = section.record();
-    let view = chain::current(&section).main_view();
+    let head = chain::current_head(&section);
+    // SAFETY: in this section.
+    let view = unsafe { head.view() };
     let Some(single) = view.single.as_ref() else {
         return malloc_of_many(section, requested, caller);
     };
-    section.narrow_to_interceptor(single.bit);
+    section.narrow_to(single.hook.address());
     let call = record.describe(MEMHOOK_ENTRY_MALLOC, requested, NONE, caller);
     let errno = record.errno();
     // SAFETY: the program's own function, by the contract of memhook_register.
     let block = unsafe { (single.malloc)(next::end(), requested, call, single.user) };
-    if block.is_null() || !ownership::mark_briefly(block, single.owner, record) {
-        not_made(block, call, view, record);
-        section.announced();
-        return refuse(libc::ENOMEM);
+    if !ownership::is_near(block, record) || view.is_observed || !record.count_at_once(single.owner, 1) {
+        return made(section, block, head, errno);
     }
-    ownership::made(single.owner, record);
-    if !view.after_alloc.is_empty() {
-        told_after(record, view, call, block);
-    }
-    section.announced();
+    // SAFETY: near.
+    unsafe { ownership::mark_near(block, single.owner, record) };
+    drop(section);
     record.set_errno(errno);
     block
 }
@@ -56,22 +55,34 @@ fn malloc_of_many(section: Brief, requested: usize, caller: usize) -> *mut c_voi
     allocate_in(Some(section.announcing()), &ask, How::Malloc { bytes: requested }, record)
 }
 
-/// The interceptor gave nothing, or there is no memory for the mark of what it gave.
-#[cold]
+/// What the interceptor gave, which may be nothing, is to be marked and counted, and observers are to be
+/// told. The interceptor counts as entered until the end.
 #[inline(never)]
-fn not_made(block: *mut c_void, call: *const memhook_call, view: &View, record: &Record) {
+fn made(section: Brief, block: *mut c_void, head: &Head, errno: i32) -> *mut c_void {
+    let record = section.record();
+    // SAFETY: in this section.
+    let view = unsafe { head.view() };
+    let Some(single) = &view.single else { return block };
+    grace::announce_interceptor(record, single.hook.bit());
+    let section = section.announcing();
     // SAFETY: the call of this section.
-    let call = unsafe { &*call };
-    if !block.is_null() {
-        give_back(block, call, view, view.interceptors.get(), record);
+    let call = unsafe { &*record.call() };
+    let kept = !block.is_null() && ownership::mark(block, single.owner);
+    let (block, given) = if kept { (block, NONE) } else { (NONE, block) };
+    if !given.is_null() {
+        give_back(given, call, view, view.interceptors.get(), record);
     }
-    told_after(record, view, call, NONE);
-}
-
-#[inline(never)]
-fn told_after(record: &Record, view: &View, call: *const memhook_call, block: *mut c_void) {
-    // SAFETY: the call of this section.
-    tell::after(record, view.after_alloc, unsafe { &*call }, block);
+    if kept {
+        ownership::bring_near(block, record);
+        ownership::made(single.owner, record);
+    }
+    tell::after(record, view.after_alloc, call, block);
+    drop(section);
+    if !kept {
+        return refuse(libc::ENOMEM);
+    }
+    record.set_errno(errno);
+    block
 }
 
 pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: usize) {
@@ -81,39 +92,40 @@ pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: u
         return unsafe { points::free(block, frame, caller) };
     };
     let record = section.record();
-    let view = chain::current(&section).main_view();
-    let ours = view.single.as_ref().and_then(|single| Some((single, Mark::by(single.owner, block, record)?)));
-    let Some((single, mark)) = ours else {
+    let head = chain::current_head(&section);
+    // SAFETY: in this section.
+    let view = unsafe { head.view() };
+    let Some(single) = view.single.as_ref() else {
         return free_by_many(section, block, frame, caller);
     };
+    if !ownership::is_near(block, record) || view.is_observed {
+        return free_by_many(section, block, frame, caller);
+    }
+    // SAFETY: near.
+    if !unsafe { ownership::is_near_of(single.owner, block, record) } {
+        return free_by_many(section, block, frame, caller);
+    }
+    section.narrow_to(single.hook.address());
+    // SAFETY: near.
+    unsafe { ownership::mark_near(block, 0, record) };
     let call = record.describe(MEMHOOK_ENTRY_FREE, 0, block, caller);
     let errno = record.errno();
-    section.narrow_to_interceptor(single.bit);
-    if !view.before_free.is_empty() {
-        told_before(record, view, call);
-    }
-    mark.clear();
-    // If its code is gone: only it knew where the block really begins.
-    if !single.hook.is_orphaned() {
-        // SAFETY: as in `malloc`.
-        unsafe { (single.free)(next::end(), block, call, single.user) };
-    }
+    // SAFETY: as in `malloc`.
+    unsafe { (single.free)(next::end(), block, call, single.user) };
     // SAFETY: the chain of the section names the list.
-    unsafe { &*single.list }.lose_entered(single.owner, record);
-    section.announced();
+    let list = unsafe { &*single.list };
+    if !list.lose_inside(single.owner, record) {
+        list.lose_late(single.owner, record);
+    }
+    drop(section);
     record.set_errno(errno);
 }
 
-#[inline(never)]
-fn told_before(record: &Record, view: &View, call: *const memhook_call) {
-    // SAFETY: the call of this section.
-    tell::before(record, view.before_free, unsafe { &*call });
-}
-
-/// As [`malloc_of_many`], or the block is older than the interceptor.
+/// As [`malloc_of_many`], or the block is older than the interceptor, or was made far away.
 #[inline(never)]
 fn free_by_many(section: Brief, block: *mut c_void, frame: usize, caller: usize) {
     let record = section.record();
+    ownership::bring_near(block, record);
     let ask = Ask::bytes(MEMHOOK_ENTRY_FREE, 0, caller).of(block);
     release_in(Some(section.announcing()), &ask, record, frame);
 }

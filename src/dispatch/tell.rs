@@ -3,14 +3,14 @@
 use crate::abi::memhook_call;
 use crate::chain::{AfterAlloc, Array, Before, Told, View};
 use crate::grace;
-use crate::guard::{self, Record};
+use crate::guard::Record;
 use core::ffi::c_void;
 
 /// Tells of what is about to happen.
 #[inline(always)]
 pub(super) fn before(record: &Record, all: Array<Told<Before>>, call: &memhook_call) {
     if !all.is_empty() {
-        each_before(record, all, call);
+        any_before(record, all, call);
     }
 }
 
@@ -18,11 +18,21 @@ pub(super) fn before(record: &Record, all: Array<Told<Before>>, call: &memhook_c
 #[inline(always)]
 pub(super) fn after(record: &Record, all: Array<Told<AfterAlloc>>, call: &memhook_call, block: *mut c_void) {
     if !all.is_empty() {
-        each_after(record, all, call, block);
+        any_after(record, all, call, block);
     }
 }
 
 #[inline(never)]
+fn any_before(record: &Record, all: Array<Told<Before>>, call: &memhook_call) {
+    each_before(record, all, call);
+}
+
+#[inline(never)]
+fn any_after(record: &Record, all: Array<Told<AfterAlloc>>, call: &memhook_call, block: *mut c_void) {
+    each_after(record, all, call, block);
+}
+
+#[inline(always)]
 fn each_before(record: &Record, all: Array<Told<Before>>, call: *const memhook_call) {
     for told in all.get() {
         if enters(record, told) {
@@ -32,7 +42,7 @@ fn each_before(record: &Record, all: Array<Told<Before>>, call: *const memhook_c
     }
 }
 
-#[inline(never)]
+#[inline(always)]
 fn each_after(record: &Record, all: Array<Told<AfterAlloc>>, call: *const memhook_call, block: *mut c_void) {
     for told in all.get() {
         if enters(record, told) {
@@ -54,13 +64,12 @@ fn enters<F>(record: &Record, told: &Told<F>) -> bool {
 ///
 /// # Safety
 ///
-/// In the section of a call; `view` is a [`View`] of its chain.
+/// In the section of a call, which stands in its thread's record; `view` is a [`View`] of its chain.
 pub(crate) unsafe extern "C" fn several_before(call: *const memhook_call, view: *mut c_void) {
     // SAFETY: the caller's contract.
     let view = unsafe { &*view.cast::<View>() };
-    if let Some(record) = guard::known() {
-        each_before(record, view.before_free, call);
-    }
+    // SAFETY: the caller's contract.
+    each_before(unsafe { Record::of(call) }, view.before_free, call);
 }
 
 /// [`after`] for the short ways, with all observers of a view.
@@ -75,7 +84,6 @@ pub(crate) unsafe extern "C" fn several_after(
 ) {
     // SAFETY: the caller's contract.
     let view = unsafe { &*view.cast::<View>() };
-    if let Some(record) = guard::known() {
-        each_after(record, view.after_alloc, call, block);
-    }
+    // SAFETY: the caller's contract.
+    each_after(unsafe { Record::of(call) }, view.after_alloc, call, block);
 }

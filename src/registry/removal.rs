@@ -53,7 +53,7 @@ unsafe fn no_longer_called(item: *mut Deferred) {
     drop(section);
     if owns {
         // SAFETY: taken from the queue by the caller; hooks live for ever.
-        unsafe { grace::defer(item, grace::advance(), Scope::Settling(hook.bit()), drained) };
+        unsafe { grace::defer(item, grace::advance(), Scope::Settling(hook.address(), hook.bit()), drained) };
     } else {
         end_service(hook);
     }
@@ -296,7 +296,12 @@ pub(super) fn forked() {
             // Its stages may be gone through again.
             // SAFETY: it is in no queue, and hooks live for ever.
             unsafe {
-                grace::defer(item.cast_mut(), grace::advance(), Scope::Settling(hook.bit()), no_longer_called)
+                grace::defer(
+                    item.cast_mut(),
+                    grace::advance(),
+                    Scope::Settling(hook.address(), hook.bit()),
+                    no_longer_called,
+                )
             };
         } else if settled(hook) == LINKED {
             let _ = take_out(hook);

@@ -220,6 +220,10 @@ atomic!(AtomicPtr<T>, *mut T, |v: *mut T| v.expose_provenance() as u64, |v: u64|
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
 impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> UnsafeCell<T> {
+        UnsafeCell(std::cell::UnsafeCell::new(value))
+    }
+
     pub(crate) fn get(&self) -> *mut T {
         world::cell(std::ptr::from_ref(self) as usize).with(|_| ());
         self.0.get()

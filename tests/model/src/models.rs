@@ -155,15 +155,18 @@ fn call_fully() {
 fn call() {
     let record = guard::record().unwrap();
     let section = grace::enter_briefly(record, tls::stack_pointer()).expect("a thread at rest");
-    let chain = chain::current(&section);
-    world::reads(chain);
-    let view = chain.main_view();
-    section.narrow_to_observer(view.after.inside);
+    let head = chain::current_head(&section);
+    // SAFETY: in this section.
+    world::reads(unsafe { head.chain() });
+    // SAFETY: in this section.
+    let view = unsafe { head.view() };
+    section.narrow_to(view.after.inside);
     match view.after_alloc.only() {
         Some(told) => use_hook(told.user),
         None => tell(view),
     }
-    world::reads(chain);
+    // SAFETY: in this section.
+    world::reads(unsafe { head.chain() });
 }
 
 /// As `call`, while another observer may come and go: what each of two is passed by for.
@@ -265,15 +268,17 @@ fn end_block(id: u16) {
 fn make_block_alone() -> u16 {
     let record = guard::record().unwrap();
     let section = grace::enter_briefly(record, tls::stack_pointer()).expect("a thread at rest");
-    let chain = chain::current(&section);
-    world::reads(chain);
-    let Some(single) = &chain.main_view().single else { return 0 };
-    section.narrow_to_interceptor(single.bit);
+    let head = chain::current_head(&section);
+    // SAFETY: in this section.
+    world::reads(unsafe { head.chain() });
+    let Some(single) = (unsafe { &head.view().single }) else { return 0 };
+    section.narrow_to(single.hook.address());
     use_hook(single.user);
     ownership::made(single.owner, record);
-    world::reads(chain);
+    // SAFETY: in this section.
+    world::reads(unsafe { head.chain() });
     let owner = single.owner;
-    section.announced();
+    drop(section);
     owner
 }
 
@@ -281,18 +286,22 @@ fn make_block_alone() -> u16 {
 fn end_block_alone(id: u16) {
     let record = guard::record().unwrap();
     let section = grace::enter_briefly(record, tls::stack_pointer()).expect("a thread at rest");
-    let chain = chain::current(&section);
-    world::reads(chain);
-    let Some(single) = chain.main_view().single.as_ref().filter(|single| single.owner == id) else {
+    let head = chain::current_head(&section);
+    // SAFETY: in this section.
+    world::reads(unsafe { head.chain() });
+    let Some(single) = (unsafe { head.view().single.as_ref() }).filter(|single| single.owner == id) else {
         drop(section);
         return end_block(id);
     };
-    section.narrow_to_interceptor(single.bit);
+    section.narrow_to(single.hook.address());
     use_hook(single.user);
     // SAFETY: the chain names the list.
-    unsafe { &*single.list }.lose_entered(single.owner, record);
-    world::reads(chain);
-    section.announced();
+    let list = unsafe { &*single.list };
+    if !list.lose_inside(single.owner, record) {
+        list.lose_late(single.owner, record);
+    }
+    // SAFETY: in this section.
+    world::reads(unsafe { head.chain() });
 }
 
 /// A block is made and ends in one thread while the only interceptor is unregistered in another.
