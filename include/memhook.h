@@ -1582,7 +1582,7 @@ MEMHOOK_MUST_USE const char *memhook_entry_name(uint32_t entry);
  * # Threads
  *
  * Any thread. Other threads' calls take a longer way meanwhile. A few bytes are leaked for each
- * function that does not arrive.
+ * function that does not arrive, unless the `free` that is tested with it leads to the same object.
  *
  * # Reentrancy
  *

@@ -230,9 +230,24 @@ fn reuse(me: Thread) -> Option<&'static Record> {
     None
 }
 
+/// Room for records when there is no memory: without one a thread cannot give an owned block back.
+static SPARES: [Spare; 64] = [const { Spare([const { AtomicU64::new(0) }; size_of::<Record>() / 8]) }; 64];
+static SPARES_TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+#[repr(C, align(128))]
+struct Spare([AtomicU64; size_of::<Record>() / 8]);
+
+fn spare() -> Option<*mut u8> {
+    let next = |taken: usize| (taken < SPARES.len()).then_some(taken + 1);
+    // ORDERING [none]: Relaxed and Relaxed. Who gets which is all that is decided here.
+    let at = SPARES_TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+    SPARES.get(at).map(|spare| core::ptr::from_ref(spare).cast_mut().cast())
+}
+
 fn create(me: Thread) -> Option<&'static Record> {
-    let memory = scratch::permanent(size_of::<Record>(), align_of::<Record>())?.cast::<Record>();
-    // SAFETY: fresh memory of a record's size and alignment; zero is a valid record.
+    let memory =
+        scratch::permanent(size_of::<Record>(), align_of::<Record>()).or_else(spare)?.cast::<Record>();
+    // SAFETY: memory of a record's size and alignment that nobody else knows; zero is a valid record.
     let record = unsafe { &*memory };
     // ORDERING [claim]: Relaxed. Nobody else knows the record yet; `roster` publishes it.
     record.owner.store(pack(1, me), Ordering::Relaxed);

@@ -49,6 +49,13 @@ fn fork_inside_a_callback() {
 }
 
 #[test]
+fn fork_in_a_signal_handler() {
+    let program = program("e_fork_in_handler", "fork-handler");
+    expect_run(&mut Command::new(&program), 0, "forked in every round\n");
+    expect_run(Command::new(program).arg("owner"), 0, "forked in every round\n");
+}
+
+#[test]
 fn vfork_exec_and_spawn() {
     let said = "exec 100, allocating 100, in a callback 180, spawned 100, live as expected\n";
     expect_run(&mut Command::new(program("e_spawn", "spawn")), 0, said);
@@ -102,6 +109,12 @@ fn thread_exit_with_destructors() {
     let program = program("e_thread_exit", "thread-exit");
     expect_run(&mut Command::new(&program), 0, said);
     expect_run(Command::new(&program).arg("owner"), 0, said);
+}
+
+#[test]
+fn late_frees_reach_their_owner() {
+    let said = "3 frees or more of each thread came late, all went home\n";
+    expect_run(&mut Command::new(program("e_late_frees", "late-frees")), 0, said);
 }
 
 #[test]
@@ -177,8 +190,21 @@ fn dlopen_and_dlclose_under_load() {
 }
 
 #[test]
+fn marks_cost_nothing_before_the_first_owned_block() {
+    let said = "nothing before the first owned block\n";
+    expect_run(&mut Command::new(program("e_footprint", "footprint")), 0, said);
+}
+
+#[test]
 fn address_space_runs_out() {
     expect_run(&mut Command::new(program("e_memory_limit", "memory-limit")), 0, "every limit was survived\n");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn memory_fails_at_every_point_in_turn() {
+    let said = "memory failed at every point in turn\n";
+    expect_run(&mut Command::new(program("e_memory_points", "memory-points")), 0, said);
 }
 
 #[test]

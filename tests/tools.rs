@@ -1,5 +1,6 @@
 //! The tools on top of the hooks: by their functions, and by the environment variable `MEMHOOK`.
 
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use support::{Link, Outcome, build, compile, expect, folder, library, root, run};
 
@@ -88,6 +89,35 @@ fn wrong_words_are_refused_with_the_right_ones() {
         let mut expected = format!("memhook: MEMHOOK: {said}");
         expected.truncate(239);
         assert_eq!(victim("tool-wrong", words), format!("{expected}\nfailed 0, first 0\n"), "{words}");
+    }
+}
+
+/// R12. Root that runs a program for another user makes it a privileged one: for that, neither a file
+/// system nor a file with special rights is needed.
+#[test]
+fn privileged_process_ignores_the_environment() {
+    // SAFETY: no precondition.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("privileged_process_ignores_the_environment: skipped: needs root to make one");
+        return;
+    }
+    for link in [Link::Shared, Link::Archive, Link::Static] {
+        let source = root().join("tests/c/tool_victim.c");
+        let output = folder(&format!("tool-privileged-{link:?}")).join("victim");
+        // The victim names nothing of the library that would have it linked.
+        let program =
+            compile(&source, &output, link).arg("-Wl,--no-as-needed").arg("-Wl,-u,memhook_version").run();
+        let mut command = Command::new(&program);
+        command.env("MEMHOOK", "fail=every:2");
+        assert_eq!(run(&mut command).stderr, "failed 500, first 2\n", "{link:?}");
+        // SAFETY: a system call only, between fork and exec.
+        unsafe {
+            command.pre_exec(|| match libc::setresuid(65534, 0, 0) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        assert_eq!(run(&mut command).stderr, "failed 0, first 0\n", "{link:?}");
     }
 }
 
