@@ -262,20 +262,97 @@ fn blocks_from_the_allocator_below_are_its_own() {
     assert_eq!(run(&mut Command::new(program)), fine(said));
 }
 
+/// What `<malloc.h>` declared up to glibc 2.23, `__malloc_initialize_hook` included, and with less later.
+const OLD_MALLOC_H: &str = "\
+#include_next <malloc.h>
+#ifndef OLD_HOOKS
+#define OLD_HOOKS
+#ifdef __cplusplus
+extern \"C\" {
+#endif
+#ifndef __MALLOC_HOOK_VOLATILE
+#define __MALLOC_HOOK_VOLATILE volatile
+#endif
+extern void (*__MALLOC_HOOK_VOLATILE __malloc_initialize_hook)(void);
+extern void (*__MALLOC_HOOK_VOLATILE __free_hook)(void *, const void *);
+extern void *(*__MALLOC_HOOK_VOLATILE __malloc_hook)(size_t, const void *);
+extern void *(*__MALLOC_HOOK_VOLATILE __realloc_hook)(void *, size_t, const void *);
+extern void *(*__MALLOC_HOOK_VOLATILE __memalign_hook)(size_t, size_t, const void *);
+extern void (*__MALLOC_HOOK_VOLATILE __after_morecore_hook)(void);
+#ifdef __cplusplus
+}
+#endif
+#endif
+";
+
+/// What a source does with the variables, once it has included what it includes.
+const USE: &str = "\
+static void *hook(size_t size, const void *caller)
+{
+    (void)size;
+    (void)caller;
+    return 0;
+}
+static void init(void) {}
+void (*__MALLOC_HOOK_VOLATILE __malloc_initialize_hook)(void) = init;
+int main(void)
+{
+    void *(*saved)(size_t, const void *) = __malloc_hook;
+    int wrong = __free_hook != 0;
+    __malloc_hook = hook;
+    wrong += *&__malloc_hook != hook;
+    __malloc_hook = saved;
+    return wrong;
+}
+";
+
+/// In every language, before and behind `<malloc.h>` as it is and as it was, inside of `extern \"C\"` and beside
+/// `using namespace std`. With clang too, where it is installed.
 #[test]
-fn header_stands_alone_in_every_language() {
+fn header_is_clean_in_every_language_and_order() {
     let folder = folder("glibc-languages");
-    let text = "#include <memhook/glibc.h>\n#include <memhook/glibc.h>\n#include <malloc.h>\nint main(void)\n{\n    \
-                return __malloc_hook == 0 && __free_hook != 0;\n}\n";
-    for (name, standards) in [
-        ("alone.c", ["-std=gnu89", "-std=c99", "-std=c11", "-std=gnu2x"]),
-        ("alone.cpp", ["-std=c++98", "-std=c++11", "-std=c++17", "-std=gnu++20"]),
-    ] {
-        std::fs::write(folder.join(name), text).unwrap();
+    let old = folder.join("old");
+    std::fs::create_dir(&old).unwrap();
+    std::fs::write(old.join("malloc.h"), OLD_MALLOC_H).unwrap();
+    let ours = "#include <memhook/glibc.h>\n#include <memhook/glibc.h>\n";
+    let its = "#include <malloc.h>\n#include <stdlib.h>\n";
+    let std = "#include <string>\nusing namespace std;\n";
+    let in_c = format!("extern \"C\" {{\n{ours}#include <malloc.h>\n}}\n{std}{USE}");
+    let sources = [
+        ("before.c", format!("{ours}{its}{USE}")),
+        ("behind.c", format!("{its}{ours}{USE}")),
+        ("before.cpp", format!("{ours}{its}{std}{USE}")),
+        ("behind.cpp", format!("{its}{std}{ours}{USE}")),
+        ("inside.cpp", in_c),
+    ];
+    for (name, text) in sources {
+        let source = folder.join(name);
+        std::fs::write(&source, text).unwrap();
+        let standards: &[&str] = if name.ends_with(".c") {
+            &["c99", "c11", "gnu17", "gnu2x"]
+        } else {
+            &["c++98", "c++11", "c++17", "gnu++20"]
+        };
         for standard in standards {
-            let build = compile(&folder.join(name), &folder.join("program"), Link::Shared);
-            let program = build.arg(standard).arg("-pedantic").run();
-            assert_eq!(run(&mut Command::new(program)), fine(""), "{standard}");
+            for folders in [None, Some(&old)] {
+                let mut build = compile(&source, &folder.join("program"), Link::Shared);
+                build = build.arg(format!("-std={standard}")).arg("-pedantic");
+                if let Some(old) = folders {
+                    build = build.arg("-isystem").arg(old);
+                }
+                let program = build.run();
+                assert_eq!(run(&mut Command::new(program)), fine(""), "{name}, {standard}, {folders:?}");
+            }
+        }
+        let clang = if name.ends_with(".c") { "clang" } else { "clang++" };
+        if Command::new(clang).arg("--version").output().is_err() {
+            println!("skipped: {clang} is not installed");
+            continue;
+        }
+        for standard in standards {
+            let build = compile(&source, &folder.join("program"), Link::Shared).by(clang);
+            let program = build.arg(format!("-std={standard}")).arg("-pedantic").run();
+            assert_eq!(run(&mut Command::new(program)), fine(""), "{clang}: {name}, {standard}");
         }
     }
 }
