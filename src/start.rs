@@ -43,18 +43,23 @@ unsafe extern "C" {
 
 /// Starts the library if nobody has yet.
 pub(crate) fn ensure() {
-    ensure_by(false);
+    ensure_for(false);
 }
 
-fn ensure_by(call: bool) {
+/// As [`ensure`], for a program that asks for one of glibc's variables.
+pub(crate) fn ensure_for_variables() {
+    ensure_for(true);
+}
+
+fn ensure_for(variables: bool) {
     // ORDERING [start]: Acquire. What the initialize hook did. Other end: `start`.
     if STATE.load(Ordering::Acquire) == UNTOUCHED {
-        start(call);
+        start(variables);
     }
 }
 
 #[cold]
-fn start(by_call: bool) {
+fn start(for_variables: bool) {
     backend::resolve();
     // ORDERING [start]: Acquire and Acquire. Other end: the store below.
     if STATE.compare_exchange(UNTOUCHED, STARTING, Ordering::Acquire, Ordering::Acquire).is_err() {
@@ -65,7 +70,7 @@ fn start(by_call: bool) {
     // SAFETY: errno of this thread.
     let before = unsafe { errno.read() };
     let suspended = guard::record().filter(|record| record.suspend());
-    glibc::begin(by_call);
+    glibc::begin(for_variables);
     memhook_begin_tools();
     if let Some(hook) = initialize_hook() {
         // SAFETY: the program's own function, by the contract of the variable.
@@ -87,7 +92,7 @@ fn start(by_call: bool) {
 
 /// Where the entry stubs find the entry table to use before the first chain is published.
 pub(crate) unsafe extern "C" fn first() -> *const Entries {
-    ensure_by(true);
+    ensure();
     backend::resolve();
     if chain::is_first() { &raw const backend::FUNCTIONS } else { chain::entries() }
 }

@@ -71,9 +71,10 @@ fn words_in_the_environment_start_tools() {
 fn wrong_words_are_refused_with_the_right_ones() {
     let knows = "it knows: nth:N every:N chance:0.P seed:N above:BYTES after:BYTES from:PART-OF-A-PATH, with commas between them";
     for (words, said) in [
-        ("fail=every:1 nonsense", "there is no tool 'nonsense'; there is: fail".to_owned()),
-        ("Fail=every:1", "there is no tool 'Fail'; there is: fail".into()),
+        ("fail=every:1 nonsense", "there is no tool 'nonsense'; there is: glibc, fail".to_owned()),
+        ("Fail=every:1", "there is no tool 'Fail'; there is: glibc, fail".into()),
         ("fail", format!("fail does not know ''; {knows}")),
+        ("glibc=2", "glibc does not know '2'; it knows: no settings".into()),
         ("fail=often", format!("fail does not know 'often'; {knows}")),
         ("fail=every:x", format!("fail does not know 'every:x'; {knows}")),
         ("fail=every:-1", format!("fail does not know 'every:-1'; {knows}")),

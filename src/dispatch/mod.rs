@@ -17,7 +17,7 @@ mod single;
 mod tell;
 mod zero;
 
-pub(crate) use inner::{Inner, Request};
+pub(crate) use inner::{Inner, Request, note_backends};
 pub(crate) use next::{
     claim, next_free, next_malloc, next_memalign, next_realloc, next_usable_size, usable_size_of,
 };

@@ -5,6 +5,7 @@
 //! process.
 
 pub mod fail;
+mod glibc;
 mod path;
 mod words;
 
