@@ -1,7 +1,8 @@
 # make          build into target/dist: what `make install` installs
 # make demo     the main job, seen
 # make test     every test
-# make bench    what an allocation call costs, beside the peers; WHOLE=1: and whole programs
+# make bench    what an allocation call costs, beside the peers; WHOLE=1: and whole programs;
+#               SCALING=1: what grows with threads, hooks and blocks
 # make model    what the memory orderings promise, under loom; a part of make test
 # make stress   everything at once, for ten minutes
 # make install  PREFIX=/usr/local DESTDIR=
@@ -43,7 +44,7 @@ model-mutations:
 	  --ignored --nocapture every_weakened_ordering
 
 bench: dist
-	$(CARGO) run --release -q -p memhook-bench -- $(if $(WHOLE),--whole) $(BENCH)
+	$(CARGO) run --release -q -p memhook-bench -- $(if $(WHOLE),--whole) $(if $(SCALING),--scaling) $(BENCH)
 
 # Everything at once, for ten minutes.
 stress: dist

@@ -120,7 +120,7 @@ fn open(record: &'static Record, frame: usize) -> Brief {
     record.epoch.store(epoch, Ordering::Release);
     // ORDERING [leave]: Release. The epoch before it. `light` puts it before our load of the chain.
     record.word.store(frame, Ordering::Release);
-    if barrier::is_fenced() {
+    if barrier::is_special() {
         open_with_fence(record, epoch);
     }
     barrier::light_unfenced();
@@ -206,6 +206,10 @@ fn left_with(record: &Record, epoch: u64) {
     // ORDERING [epoch]: Relaxed. Only whether it changed.
     if EPOCH.0.load(Ordering::Relaxed) != epoch & !guard::LOOK {
         left();
+    }
+    let hurry = barrier::hurried();
+    if hurry != 0 && record.may_give_way(hurry) {
+        thread::give_way();
     }
 }
 
@@ -391,6 +395,9 @@ pub(crate) fn wait(
     done: &mut dyn FnMut() -> bool,
 ) -> bool {
     const LOOK_AGAIN_NS: u64 = 20_000_000;
+    // Who is waited for may have been preempted, behind threads that go on: these are asked to give way. Not
+    // for longer than this, for a callback may never return.
+    const HURRY_NS: u64 = 100_000_000;
     let mut is_done = || {
         if let Some(item) = work {
             while item.is_in_hand() && item.is_due() {
@@ -410,6 +417,9 @@ pub(crate) fn wait(
     }
     // ORDERING [wake]: SeqCst. Before the look at what is waited for. Other end: `left`.
     WAITERS.fetch_add(1, Ordering::SeqCst);
+    barrier::hurry(true);
+    let hurry_until = thread::monotonic_ns().saturating_add(HURRY_NS);
+    let mut hurried = true;
     while !result {
         // ORDERING [wake]: SeqCst. Before the look at what is waited for.
         let seen = CHANGES.load(Ordering::SeqCst);
@@ -429,6 +439,13 @@ pub(crate) fn wait(
             nap = nap.min(deadline - now);
         }
         futex::wait(&CHANGES, seen, nap);
+        if hurried && thread::monotonic_ns() > hurry_until {
+            hurried = false;
+            barrier::hurry(false);
+        }
+    }
+    if hurried {
+        barrier::hurry(false);
     }
     // ORDERING [none]: Relaxed. Nothing is published by waiting less.
     WAITERS.fetch_sub(1, Ordering::Relaxed);

@@ -98,6 +98,9 @@ pub(crate) struct Record {
     owner: AtomicU64,
     /// Tells this thread's use of the record from all others; stays the same across fork.
     identity: AtomicU64,
+    /// The last writer in a hurry that the thread gave way to, and how often.
+    gave_way: AtomicU32,
+    ways: AtomicU32,
     /// Entry points that arrived since a self-test set the highest bit.
     pub(crate) probe: AtomicU32,
     link: Link<Record>,
@@ -413,6 +416,19 @@ impl Record {
             self.set_suspensions(times);
         }
         less.is_some()
+    }
+
+    /// Whether to give way to the writer with this number: a few times, for a scheduler may count each time
+    /// as a whole slice of time used.
+    pub(crate) fn may_give_way(&self, hurry: u32) -> bool {
+        const MOST: u32 = 4;
+        // ORDERING [none]: Relaxed. Written by this thread.
+        if self.gave_way.swap(hurry, Ordering::Relaxed) != hurry {
+            // ORDERING [none]: Relaxed. As above.
+            self.ways.store(0, Ordering::Relaxed);
+        }
+        // ORDERING [none]: Relaxed. As above.
+        self.ways.fetch_add(1, Ordering::Relaxed) < MOST
     }
 
     /// Whether this thread is in a read section.

@@ -120,6 +120,7 @@ mod sys {
         pub(crate) fn is_dead(_: Thread) -> bool {
             false
         }
+        pub(crate) fn give_way() {}
         pub(crate) fn monotonic_ns() -> u64 {
             0
         }
