@@ -55,6 +55,19 @@ fn fork_in_a_signal_handler() {
     expect_run(Command::new(program).arg("owner"), 0, "forked in every round\n");
 }
 
+/// What another thread has in hand when the process forks is taken up in the child, wherever it was.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn fork_after_every_other_instruction_of_a_change() {
+    let program = program("e_fork_steps", "fork-steps");
+    for change in ["unregister", "empty", "observer", "register", "replace", "swap", "free", "last"] {
+        let mut command = Command::new(&program);
+        // fork waits for glibc's locks, which a thread that is being stepped may hold.
+        let command = over_bump(command.args([change, "2"]), "fork-steps");
+        expect_run(command, 0, &format!("{change}: forked all the way\n"));
+    }
+}
+
 #[test]
 fn vfork_exec_and_spawn() {
     let said = "exec 100, allocating 100, in a callback 180, spawned 100, live as expected\n";
