@@ -32,7 +32,7 @@
 //! | `leaf`  | `install` Release              | `mark_of` Acquire     | a zeroed leaf or branch |
 //! | `list`  | `find_or_create` Release       | `list` Acquire        | a list's members |
 //! | `drain` | `drain` Release                | `lose` Acquire        | where to count, with the grace period between |
-//! | `last`  | `gone_from`, `sum` AcqRel      | the same              | the last use of every block of the list |
+//! | `last`  | `gone_from`, `clear_counts` AcqRel | the same              | the last use of every block of the list |
 
 use crate::chain::Hook;
 use crate::grace::{self, Deferred, Scope};
@@ -463,7 +463,7 @@ impl List {
 #[cold]
 #[inline(never)]
 fn gone_from(list: &List) {
-    // ORDERING [last]: AcqRel. Every use of the blocks before their end. Other end: itself, `sum`.
+    // ORDERING [last]: AcqRel. Every use of the blocks before their end. Other end: itself, `clear_counts`.
     if list.remaining.fetch_sub(1, Ordering::AcqRel) == 1 {
         finish(list);
         let item = core::ptr::from_ref(list).cast_mut().cast::<Deferred>();
