@@ -136,6 +136,17 @@ fn thread_local_objects() {
 }
 
 #[test]
+fn thread_variables_of_loaded_objects_in_callbacks() {
+    let plugin = shared_object("e_thread_variables_plugin", Link::Plugin, "variables-plugin");
+    let copies: Vec<_> = (0..18).map(|i| plugin.with_file_name(format!("copy{i}.so"))).collect();
+    for copy in &copies {
+        std::fs::copy(&plugin, copy).expect("writable");
+    }
+    let mut command = Command::new(program("e_thread_variables", "variables"));
+    expect_run(command.args(copies), 0, "each thread had its own\n");
+}
+
+#[test]
 fn short_threads_do_not_add_up() {
     expect_run(&mut Command::new(program("e_short_threads", "short-threads")), 0, "did not grow\n");
 }
