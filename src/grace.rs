@@ -662,6 +662,21 @@ pub(crate) fn is_queued(item: *const Deferred) -> bool {
     REMOVALS.holds(item)
 }
 
+/// Calls `visit` with every removal that is queued to be done by `run`. For fork children.
+pub(crate) fn for_each_queued(run: Work, visit: &mut dyn FnMut(*const Deferred)) {
+    // ORDERING [none]: Relaxed. There is one thread.
+    let mut at = REMOVALS.0.load(Ordering::Relaxed);
+    // SAFETY: queued items live until they are run.
+    while let Some(node) = unsafe { at.as_ref() } {
+        // ORDERING [none]: Relaxed. There is one thread.
+        if core::ptr::eq(node.run.load(Ordering::Relaxed), run as *mut ()) {
+            visit(at);
+        }
+        // ORDERING [none]: Relaxed. There is one thread.
+        at = node.next.load(Ordering::Relaxed);
+    }
+}
+
 /// What is to be done after deferred work: see [`after_deferred`].
 static AFTER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 

@@ -55,6 +55,19 @@ fn fork_in_a_signal_handler() {
     expect_run(Command::new(program).arg("owner"), 0, "forked in every round\n");
 }
 
+/// What another thread has in hand when the process forks is taken up in the child, wherever it was.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn fork_after_every_other_instruction_of_a_change() {
+    let program = program("e_fork_steps", "fork-steps");
+    for change in ["unregister", "empty", "observer", "register", "replace", "swap", "free", "last"] {
+        let mut command = Command::new(&program);
+        // fork waits for glibc's locks, which a thread that is being stepped may hold.
+        let command = over_bump(command.args([change, "2"]), "fork-steps");
+        expect_run(command, 0, &format!("{change}: forked all the way\n"));
+    }
+}
+
 #[test]
 fn vfork_exec_and_spawn() {
     let said = "exec 100, allocating 100, in a callback 180, spawned 100, live as expected\n";
@@ -120,6 +133,17 @@ fn late_frees_reach_their_owner() {
 #[test]
 fn thread_local_objects() {
     expect_run(&mut Command::new(program("e_thread_local", "thread-local")), 0, "400 objects destroyed\n");
+}
+
+#[test]
+fn thread_variables_of_loaded_objects_in_callbacks() {
+    let plugin = shared_object("e_thread_variables_plugin", Link::Plugin, "variables-plugin");
+    let copies: Vec<_> = (0..18).map(|i| plugin.with_file_name(format!("copy{i}.so"))).collect();
+    for copy in &copies {
+        std::fs::copy(&plugin, copy).expect("writable");
+    }
+    let mut command = Command::new(program("e_thread_variables", "variables"));
+    expect_run(command.args(copies), 0, "each thread had its own\n");
 }
 
 #[test]

@@ -32,7 +32,7 @@
 //! | `dead`    | `kill` AcqRel           | `is_dead` Acquire     | the decision, before the publication that carries it out |
 //! | `phase`   | `forget` AcqRel         | `registry::settled` Acquire | what the release callback did |
 //! | `head`    | `Head::give_back` Release | `Head::take` Acquire | the end of a head's last use |
-//! | `hold`    | `unhold` AcqRel         | the same              | the last use of a hook before its release |
+//! | `hold`    | `give_back` AcqRel      | the same              | the last use of a hook before its release |
 
 mod head;
 mod hook;

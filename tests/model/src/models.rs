@@ -385,7 +385,7 @@ fn reuse_against_release() {
     let hook = chain::Hook::create(observer(0), 0, None).unwrap();
     hook.unpin();
     let other = spawn(move || {
-        hook.unhold();
+        hook.end_service();
     });
     let next = chain::Hook::create(observer(1), 0, None).unwrap();
     other.join().unwrap();
