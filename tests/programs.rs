@@ -361,7 +361,7 @@ fn compiler(name: &str, program: &str, source: &dyn Fn(&Path) -> PathBuf, argume
 fn gcc_large_file() {
     let source = |folder: &Path| {
         let file = folder.join("large.c");
-        fs::write(&file, large_c_file(if is_long() { 3000 } else { 200 })).expect("target/tests is writable");
+        fs::write(&file, large_c_file(if is_long() { 1000 } else { 200 })).expect("target/tests is writable");
         file
     };
     compiler("gcc", "gcc", &source, &["-O2", "-g", "-Wall", "-Wextra"]);
