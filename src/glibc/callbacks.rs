@@ -75,8 +75,8 @@ unsafe fn make(
     let values = Frame::values();
     set::see(&values);
     // SAFETY: the caller's contract.
-    let (block, backends) = Frame::run(values, callback, None, request, unsafe { caller(call) });
-    if block.is_null() || backends.have(block) {
+    let (block, is_backends) = Frame::run(values, callback, None, request, unsafe { caller(call) });
+    if block.is_null() || is_backends {
         return block;
     }
     if let Some(set) = set::changed(&values) {
