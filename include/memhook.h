@@ -132,6 +132,12 @@
 #define MEMHOOK_THIS_THREAD 2
 
 /**
+ * Flag of an interceptor: its free is called for `free(NULL)` too, of which hooks are not told otherwise.
+ * `next` and `block` are NULL then; the callback has nothing to pass on.
+ */
+#define MEMHOOK_SEES_NULL 4
+
+/**
  * Kind of a hook: interceptor.
  */
 #define MEMHOOK_KIND_INTERCEPTOR 1
@@ -155,6 +161,54 @@
  * Patch version.
  */
 #define MEMHOOK_VERSION_PATCH 0
+
+/**
+ * Flag of a usage session: a report is written when the process ends by exit or by a return from main.
+ */
+#define MEMHOOK_USAGE_AT_EXIT (1 << 8)
+
+/**
+ * Flag of a usage session: a profiling timer enters into the data file how deep the stack is between
+ * allocation calls. It takes the signal SIGPROF, and interrupts system calls that are not restarted.
+ */
+#define MEMHOOK_USAGE_TIMER (1 << 9)
+
+/**
+ * Flag of a usage session: the process is aborted, with a message, by the call that exceeds the limit of
+ * the peak.
+ */
+#define MEMHOOK_USAGE_ABORT (1 << 10)
+
+/**
+ * Limit of the bytes that are in use at the same moment.
+ */
+#define MEMHOOK_USAGE_PEAK 1
+
+/**
+ * Limit of the bytes that are asked for in total.
+ */
+#define MEMHOOK_USAGE_TOTAL 2
+
+/**
+ * Limit of the calls that ask for memory: all but free.
+ */
+#define MEMHOOK_USAGE_CALLS 4
+
+/**
+ * Limit of the bytes in use at the end.
+ */
+#define MEMHOOK_USAGE_LIVE_BYTES 8
+
+/**
+ * Limit of the blocks in use at the end.
+ */
+#define MEMHOOK_USAGE_LIVE_BLOCKS 16
+
+/**
+ * How many numbers a histogram has: one for each 16 bytes below 64 KiB, and the last for all larger
+ * blocks.
+ */
+#define MEMHOOK_USAGE_BUCKETS 4097
 
 /**
  * The rest of the chain, below the interceptor that it is given to. Opaque; valid during the
@@ -242,7 +296,8 @@ typedef void *(*memhook_memalign_fn)(struct memhook_next *next,
                                      void *user);
 
 /**
- * Takes a block back: free, free_sized, free_aligned_sized. `block` is never NULL.
+ * Takes a block back: free, free_sized, free_aligned_sized. `block` is never NULL, except with
+ * `MEMHOOK_SEES_NULL`.
  *
  * Calls `memhook_next_free()` to pass the call on.
  */
@@ -296,7 +351,7 @@ typedef struct memhook_interceptor {
    */
   int32_t priority;
   /**
-   * `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, or 0.
+   * `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, `MEMHOOK_SEES_NULL`, or 0.
    */
   uint32_t flags;
   /**
@@ -580,6 +635,220 @@ typedef struct memhook_fail_counts {
    */
   uint64_t bytes;
 } memhook_fail_counts;
+
+/**
+ * A budget: what usage may be at most. Fill in `struct_size`, `which`, and the members that it names.
+ */
+typedef struct memhook_usage_limits {
+  /**
+   * `sizeof(memhook_usage_limits)`.
+   */
+  size_t struct_size;
+  /**
+   * Which of the following are limits: `MEMHOOK_USAGE_PEAK` and its like.
+   */
+  uint32_t which;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * See `MEMHOOK_USAGE_PEAK`.
+   */
+  uint64_t peak;
+  /**
+   * See `MEMHOOK_USAGE_TOTAL`.
+   */
+  uint64_t total;
+  /**
+   * See `MEMHOOK_USAGE_CALLS`.
+   */
+  uint64_t calls;
+  /**
+   * See `MEMHOOK_USAGE_LIVE_BYTES`.
+   */
+  uint64_t live_bytes;
+  /**
+   * See `MEMHOOK_USAGE_LIVE_BLOCKS`.
+   */
+  uint64_t live_blocks;
+} memhook_usage_limits;
+
+/**
+ * How usage is counted. Fill in `struct_size` and what is wanted, 0 or NULL elsewhere.
+ */
+typedef struct memhook_usage_options {
+  /**
+   * `sizeof(memhook_usage_options)`.
+   */
+  size_t struct_size;
+  /**
+   * `MEMHOOK_THIS_THREAD`, to count what the calling thread allocates only, `MEMHOOK_USAGE_AT_EXIT`,
+   * `MEMHOOK_USAGE_TIMER`, `MEMHOOK_USAGE_ABORT`, or 0.
+   */
+  uint32_t flags;
+  /**
+   * A signal that has a report written whenever it arrives; 0: none. The signal must not have a handler.
+   */
+  int signal;
+  /**
+   * The file that reports are added to; NULL: standard error. In it `%p` stands for the process id, `%e`
+   * for the name of the executable, `%n` for the first number that gives a new file, `%%` for a percent
+   * sign.
+   */
+  const char *report;
+  /**
+   * A file for memusagestat, emptied first, named likewise; NULL: none. Every call is entered, which
+   * takes its time: 24 bytes for each.
+   */
+  const char *data;
+  /**
+   * How many entries are collected before they are written; 0: 32,768, which is the most.
+   */
+  uint32_t data_buffer;
+  /**
+   * The exit status of a process that exits with 0 and has exceeded a limit; 0: 88.
+   */
+  int exit_status;
+  /**
+   * By how many bytes each thread may make the peak wrong, once there is more than one; 0: 65,536. The
+   * smaller, the more often threads write to memory that they share.
+   */
+  size_t batch;
+  /**
+   * What usage may be at most when the process ends; NULL: anything.
+   */
+  const struct memhook_usage_limits *limits;
+} memhook_usage_options;
+
+/**
+ * What was counted of one kind of call.
+ */
+typedef struct memhook_usage_calls {
+  /**
+   * Calls, failed ones too.
+   */
+  uint64_t calls;
+  /**
+   * Bytes that were asked for, of calls that succeeded; for realloc: that it added; for free: that
+   * were freed.
+   */
+  uint64_t bytes;
+  /**
+   * Calls that failed.
+   */
+  uint64_t failed;
+} memhook_usage_calls;
+
+/**
+ * What was counted, exactly if no other thread is in an allocation call.
+ */
+typedef struct memhook_usage {
+  /**
+   * `sizeof(memhook_usage)`.
+   */
+  size_t struct_size;
+  /**
+   * Bytes that were asked for in total: "heap total" of the report.
+   */
+  uint64_t total;
+  /**
+   * The most bytes in use at the same moment: "heap peak".
+   */
+  uint64_t peak;
+  /**
+   * By how many bytes the peak may be off: 0 while one thread only has allocated; after that, so many
+   * threads times `batch`.
+   */
+  uint64_t peak_error;
+  /**
+   * The most that a thread's stack grew between two of its allocation calls, in bytes, the library's
+   * own few hundred bytes included: "stack peak".
+   */
+  uint64_t stack_peak;
+  /**
+   * malloc.
+   */
+  struct memhook_usage_calls malloc;
+  /**
+   * realloc and reallocarray.
+   */
+  struct memhook_usage_calls realloc;
+  /**
+   * calloc.
+   */
+  struct memhook_usage_calls calloc;
+  /**
+   * memalign, aligned_alloc, posix_memalign, valloc and pvalloc.
+   */
+  struct memhook_usage_calls aligned;
+  /**
+   * free, of NULL too, free_sized and free_aligned_sized; and the bytes that a realloc to nothing freed.
+   */
+  struct memhook_usage_calls free;
+  /**
+   * Calls of realloc that left the block where it was.
+   */
+  uint64_t realloc_nomove;
+  /**
+   * Calls of realloc that made the block smaller.
+   */
+  uint64_t realloc_dec;
+  /**
+   * Calls of realloc that freed the block.
+   */
+  uint64_t realloc_free;
+  /**
+   * Bytes in use.
+   */
+  uint64_t live_bytes;
+  /**
+   * Blocks in use.
+   */
+  uint64_t live_blocks;
+  /**
+   * How many threads have counted, at the same time at most.
+   */
+  uint64_t threads;
+  /**
+   * 1: the allocator below has a mallinfo2, and the next five are what it says, 0 otherwise. They are of
+   * the whole process, and contain the 16 bytes that are in front of each block that is counted.
+   */
+  uint32_t has_allocator;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Bytes that the allocator has taken from the system.
+   */
+  uint64_t allocator_system;
+  /**
+   * Of these, bytes in use.
+   */
+  uint64_t allocator_in_use;
+  /**
+   * Of these, bytes that are free and were not given back.
+   */
+  uint64_t allocator_free;
+  /**
+   * Of these, bytes of blocks with a mapping of their own.
+   */
+  uint64_t allocator_mapped;
+  /**
+   * How many such blocks.
+   */
+  uint64_t allocator_mapped_blocks;
+  /**
+   * Bytes of the process that are in memory.
+   */
+  uint64_t resident;
+  /**
+   * In: NULL, or `MEMHOOK_USAGE_BUCKETS` numbers, which receive the calls that gave a block by the bytes
+   * that they asked for. Out: unchanged.
+   */
+  uint64_t *histogram;
+} memhook_usage;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1232,6 +1501,23 @@ int memhook_local_create(size_t bytes,
 void *memhook_local_get(memhook_local key);
 
 /**
+ * The calling thread's memory of a key, if it has any yet.
+ *
+ * # Returns
+ *
+ * As `memhook_local_get()`, but NULL where the thread has not called that before for the key.
+ *
+ * # Threads
+ *
+ * As `memhook_local_get()`; signal handlers included, at any moment.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_local_get()`.
+ */
+void *memhook_local_known(memhook_local key);
+
+/**
  * Shows the memory that threads have of a key to `visit`, one after the other: of threads that live, and
  * of those that have ended. Threads that begin meanwhile may be missed.
  *
@@ -1731,6 +2017,191 @@ int memhook_fail_nth(uint64_t nth,
  */
 int memhook_fail_stop(memhook_id id,
                       struct memhook_fail_counts *counts);
+
+/**
+ * Begins to count memory usage. Blocks that exist already are not counted, and neither is what becomes of
+ * them. Up to 16 sessions count at the same time, each for itself.
+ *
+ * # Parameters
+ *
+ * - `options`: how; copied before return, texts too. NULL: as if all members were 0.
+ * - `out`: receives the id for the other functions. Not NULL.
+ *
+ * # Returns
+ *
+ * 0, or an error number; `errno` itself is never touched. On error nothing has changed.
+ *
+ * - `EINVAL`: `out` is NULL, a `struct_size` is no size that this library knows, a flag, a limit or the
+ *   signal is unknown, a `reserved` is not 0, the exit status is not from 0 to 255, `MEMHOOK_USAGE_TIMER` is
+ *   given without a data file or `MEMHOOK_USAGE_ABORT` without a limit of the peak.
+ * - `EBUSY`: the signal has a handler.
+ * - `ENOSPC`: 16 sessions count already, or as for `memhook_register()` or `memhook_local_create()`.
+ * - `ENOMEM`: there was no memory for it.
+ * - What open(2) says of a file.
+ *
+ * # Threads
+ *
+ * Any thread, any time, except while the dynamic linker's lock is held.
+ *
+ * # Reentrancy
+ *
+ * Inside a callback: the call that the callback belongs to is not counted.
+ *
+ * # Safety
+ *
+ * `options` is NULL or points to options of the size that they say, with strings and limits that are
+ * valid; `out` is NULL or writable.
+ */
+MEMHOOK_MUST_USE
+int memhook_usage_start(const struct memhook_usage_options *options,
+                        memhook_id *out);
+
+/**
+ * Reads what a session has counted up to now. Other threads go on.
+ *
+ * # Parameters
+ *
+ * - `id`: what `memhook_usage_start()` gave.
+ * - `usage`: receives it; `usage->struct_size` and `usage->histogram` are to be filled in. Not NULL.
+ *
+ * # Returns
+ *
+ * 0, or an error number; `errno` itself is never touched. On error nothing has changed.
+ *
+ * - `EINVAL`: `usage` is NULL, or `usage->struct_size` is no size that this library knows.
+ * - `ESRCH`: there is no such session.
+ * - `ENOMEM`: there was no memory for it.
+ *
+ * # Threads
+ *
+ * Any thread, any time, except in a signal handler: it takes locks of the allocator's, to ask what that
+ * has.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ *
+ * # Safety
+ *
+ * `usage` is NULL or points to a struct of the size that it says; `usage->histogram` is NULL or has room.
+ */
+MEMHOOK_MUST_USE
+int memhook_usage_read(memhook_id id,
+                       struct memhook_usage *usage);
+
+/**
+ * Forgets what a session has counted up to now. What is in use stays in use; the peaks are from now on
+ * those of what comes.
+ *
+ * # Returns
+ *
+ * 0, or an error number with nothing changed:
+ *
+ * - `ESRCH`: there is no such session.
+ * - `ENOMEM`: there was no memory for it.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Where another thread than the only one that has allocated calls it, the peak is
+ * from then on found as if there were several (see `peak_error`).
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ */
+MEMHOOK_MUST_USE
+int memhook_usage_reset(memhook_id id);
+
+/**
+ * Writes a report of what a session has counted up to now: libmemusage's, and behind it what that one
+ * does not know; with colours if `fd` is a terminal.
+ *
+ * # Returns
+ *
+ * 0, or an error number:
+ *
+ * - `ESRCH`: there is no such session.
+ * - `ENOMEM`: there was no memory for it.
+ *
+ * # Threads
+ *
+ * As `memhook_usage_read()`.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ */
+int memhook_usage_report(memhook_id id,
+                         int fd);
+
+/**
+ * Compares what a session has counted up to now with a budget.
+ *
+ * # Parameters
+ *
+ * - `limits`: the budget. Not NULL; `limits->struct_size` is its size.
+ * - `text`: receives a sentence for a person, ended by NUL; or NULL.
+ * - `text_size`: its size in bytes.
+ *
+ * # Returns
+ *
+ * 0: nothing exceeds its limit. Else:
+ *
+ * - `ERANGE`: something does; `text` says what.
+ * - `EINVAL`: `limits` is NULL, its size is none that this library knows, or it names an unknown limit.
+ * - `ESRCH`: there is no such session.
+ * - `ENOMEM`: there was no memory for it.
+ *
+ * # Threads
+ *
+ * As `memhook_usage_read()`.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ *
+ * # Safety
+ *
+ * `limits` is NULL or points to limits of the size that they say; `text` is NULL or has room.
+ */
+MEMHOOK_MUST_USE
+int memhook_usage_expect(memhook_id id,
+                         const struct memhook_usage_limits *limits,
+                         char *text,
+                         size_t text_size);
+
+/**
+ * Ends a session. Its data file is completed; nothing is reported. What it counted blocks of goes on as
+ * it is: 16 bytes stay in front of each until it is freed.
+ *
+ * # Parameters
+ *
+ * - `id`: what `memhook_usage_start()` gave.
+ * - `usage`: receives what was counted, as `memhook_usage_read()`; or NULL.
+ *
+ * # Returns
+ *
+ * 0, or an error number; `errno` itself is never touched.
+ *
+ * - `EINVAL`: `usage->struct_size` is no size that this library knows. Nothing has changed.
+ * - `ESRCH`: there is no such session.
+ * - `ENOMEM`, `ENOSPC`, `EBUSY`: as for `memhook_unregister()`: it goes on. `ENOMEM` also where it has ended,
+ *   but there was no memory for what was counted: `*usage` is unchanged.
+ *
+ * # Threads
+ *
+ * Any thread, any time, except in a signal handler. Waits until no thread is in a call that is counted.
+ *
+ * # Reentrancy
+ *
+ * Inside a callback: does not wait. What is kept for the session is given back with its last block.
+ *
+ * # Safety
+ *
+ * As `memhook_usage_read()`.
+ */
+int memhook_usage_stop(memhook_id id,
+                       struct memhook_usage *usage);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -61,6 +61,10 @@ pub const MEMHOOK_KEEPS_POINTERS: u32 = 1;
 /// Flag of a hook: it is called in the thread that registered it and in no other.
 pub const MEMHOOK_THIS_THREAD: u32 = 2;
 
+/// Flag of an interceptor: its free is called for `free(NULL)` too, of which hooks are not told otherwise.
+/// `next` and `block` are NULL then; the callback has nothing to pass on.
+pub const MEMHOOK_SEES_NULL: u32 = 4;
+
 /// Kind of a hook: interceptor.
 pub const MEMHOOK_KIND_INTERCEPTOR: u32 = 1;
 /// Kind of a hook: observer.
@@ -139,7 +143,8 @@ pub type memhook_memalign_fn = Option<
     ) -> *mut c_void,
 >;
 
-/// Takes a block back: free, free_sized, free_aligned_sized. `block` is never NULL.
+/// Takes a block back: free, free_sized, free_aligned_sized. `block` is never NULL, except with
+/// `MEMHOOK_SEES_NULL`.
 ///
 /// Calls `memhook_next_free()` to pass the call on.
 pub type memhook_free_fn = Option<
@@ -189,7 +194,7 @@ pub struct memhook_interceptor {
     /// Higher numbers stand nearer the program; among equals, who came later does. Not INT32_MIN,
     /// which is below all: glibc's old variables stand there (`memhook/glibc.h`).
     pub priority: i32,
-    /// `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, or 0.
+    /// `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, `MEMHOOK_SEES_NULL`, or 0.
     pub flags: u32,
     /// The shared object that holds the code: `MEMHOOK_OBJECT`, for
     /// `memhook_unregister_object()`; or NULL.

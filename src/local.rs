@@ -9,7 +9,7 @@
 //! | `local` | `first` Release       | `each` Acquire | the zeroes in a thread's new memory |
 //! | `key`   | `create` Release      | `first` Acquire | the size that goes with a key |
 
-use crate::guard::{self, Record};
+use crate::guard;
 use crate::scratch;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
@@ -34,28 +34,35 @@ pub(crate) fn create(bytes: usize) -> Option<u32> {
 /// The calling thread's memory; null for an unknown key, or where there is no memory.
 #[inline(always)]
 pub(crate) fn of_this_thread(key: u32) -> *mut u8 {
-    let Some(record) = guard::record() else { return core::ptr::null_mut() };
+    let memory = known(key);
+    if memory.is_null() { first(key) } else { memory }
+}
+
+/// The calling thread's memory, if it has been asked for before; else null.
+#[inline(always)]
+pub(crate) fn known(key: u32) -> *mut u8 {
+    let null = core::ptr::null_mut();
+    let index = (key as usize).wrapping_sub(1);
+    let Some(record) = guard::known() else { return null };
     // ORDERING [none]: Relaxed. Written by this thread.
     let all = record.locals.load(Ordering::Relaxed);
-    let index = (key as usize).wrapping_sub(1);
-    if !all.is_null() && index < KEYS {
-        // SAFETY: `KEYS` places, never unmapped.
-        let place = unsafe { &*all.wrapping_add(index) };
-        // ORDERING [none]: Relaxed. Written by this thread.
-        let memory = place.load(Ordering::Relaxed);
-        if !memory.is_null() {
-            return memory;
-        }
+    if all.is_null() || index >= KEYS {
+        return null;
     }
-    first(record, index)
+    // SAFETY: `KEYS` places, never unmapped.
+    let place = unsafe { &*all.wrapping_add(index) };
+    // ORDERING [none]: Relaxed. Written by this thread.
+    place.load(Ordering::Relaxed)
 }
 
 /// A signal handler of this thread may do the same at the same time: each place is decided by an exchange.
 #[cold]
 #[inline(never)]
-fn first(record: &'static Record, index: usize) -> *mut u8 {
+fn first(key: u32) -> *mut u8 {
     let null = core::ptr::null_mut;
     let none = core::ptr::null_mut();
+    let index = (key as usize).wrapping_sub(1);
+    let Some(record) = guard::record() else { return null() };
     let Some(bytes) = BYTES.get(index) else { return null() };
     // ORDERING [key]: Acquire. Other end: `create`.
     let bytes = bytes.load(Ordering::Acquire);

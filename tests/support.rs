@@ -87,6 +87,12 @@ impl Build {
         self
     }
 
+    /// Adds compiler options.
+    pub fn args<const N: usize>(mut self, args: [&str; N]) -> Build {
+        self.command.args(args);
+        self
+    }
+
     /// Compiles; the program's path.
     pub fn run(mut self) -> PathBuf {
         let lib = dist().join("lib");

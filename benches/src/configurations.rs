@@ -131,6 +131,8 @@ pub fn all(folder: &Path) -> (Vec<Configuration>, Vec<(String, String)>) {
         let hooked = Configuration::new(name).preload(&[&library, &hooks]).variable("BENCH_HOOKS", letters);
         all.push(hooked.proof(Proof::Hooks(letters.len() as u64)));
     }
+    let usage = Configuration::new("memhook, usage").preload(&[&library]).variable("MEMHOOK", "usage");
+    all.push(usage.proof(Proof::Summary));
     let mut skipped = Vec::new();
     for (name, peer) in [
         ("gperftools MallocHook", gperftools as fn(&Path) -> Result<Vec<Configuration>, String>),

@@ -68,6 +68,24 @@ pub extern "C" fn memhook_local_get(key: memhook_local) -> *mut c_void {
     local::of_this_thread(key).cast()
 }
 
+/// The calling thread's memory of a key, if it has any yet.
+///
+/// # Returns
+///
+/// As `memhook_local_get()`, but NULL where the thread has not called that before for the key.
+///
+/// # Threads
+///
+/// As `memhook_local_get()`; signal handlers included, at any moment.
+///
+/// # Reentrancy
+///
+/// As `memhook_local_get()`.
+#[unsafe(no_mangle)]
+pub extern "C" fn memhook_local_known(key: memhook_local) -> *mut c_void {
+    local::known(key).cast()
+}
+
 /// Shows the memory that threads have of a key to `visit`, one after the other: of threads that live, and
 /// of those that have ended. Threads that begin meanwhile may be missed.
 ///

@@ -22,6 +22,7 @@ pub(crate) mod log;
 
 use crate::abi::*;
 use crate::chain::Table;
+use crate::dispatch;
 use crate::guard;
 use crate::start;
 use core::ffi::{c_int, c_void};
@@ -91,7 +92,7 @@ unsafe fn read_table<T: Copy>(table: *const T) -> Result<T, c_int> {
 unsafe fn read_interceptor(table: *const memhook_interceptor) -> Result<(Table, u64), c_int> {
     // SAFETY: the caller's contract.
     let table = unsafe { read_table(table) }?;
-    let known = MEMHOOK_KEEPS_POINTERS | MEMHOOK_THIS_THREAD;
+    let known = MEMHOOK_KEEPS_POINTERS | MEMHOOK_THIS_THREAD | MEMHOOK_SEES_NULL;
     let callbacks = table.malloc.is_some()
         || table.realloc.is_some()
         || table.memalign.is_some()
@@ -100,7 +101,11 @@ unsafe fn read_interceptor(table: *const memhook_interceptor) -> Result<(Table, 
     if table.flags & !known != 0 || !callbacks || table.priority == i32::MIN {
         return Err(libc::EINVAL);
     }
-    Ok((Table::Interceptor(table), thread_for(table.flags)?))
+    let thread = thread_for(table.flags)?;
+    if table.flags & MEMHOOK_SEES_NULL != 0 {
+        dispatch::give_null_frees(true);
+    }
+    Ok((Table::Interceptor(table), thread))
 }
 
 /// Checks an observer, as [`read_interceptor`].

@@ -339,10 +339,10 @@ fn release_in(entered: Option<Section>, ask: &Ask, record: &'static Record, fram
     record.set_errno(errno);
 }
 
-/// Whether an interceptor wants to see free(NULL), which hooks of programs do not.
+/// Whether an interceptor has ever wanted to see free(NULL), which hooks do not.
 static NULL_FREES: AtomicBool = AtomicBool::new(false);
 
-/// Has interceptors with the flag [`SEES_NULL`] called for free(NULL).
+/// Has interceptors with the flag [`SEES_NULL`] or [`MEMHOOK_SEES_NULL`] called for free(NULL).
 pub(crate) fn give_null_frees(whether: bool) {
     // ORDERING [none]: Relaxed. The publication of the interceptor follows.
     NULL_FREES.store(whether, Ordering::Relaxed);
@@ -367,17 +367,18 @@ fn show_nothing(ask: Ask, record: &'static Record, frame: usize) {
         Some(section) => {
             let view = chain::current(&section).view(record);
             let call = ask.call(record);
-            for &hook in view.keepers.get() {
+            for &hook in view.interceptors.get() {
                 // SAFETY: in the chain of the call's section.
                 let hook = unsafe { &*hook };
-                let table = hook.interceptor().filter(|table| table.flags & SEES_NULL != 0);
+                let table =
+                    hook.interceptor().filter(|table| table.flags & (SEES_NULL | MEMHOOK_SEES_NULL) != 0);
                 let Some((free, user)) = table.and_then(|t| Some((t.free?, t.user))) else { continue };
                 let before = grace::announce_interceptor(record, hook.bit());
                 if hook.is_passed_by() {
                     grace::retract_interceptor(record, before);
                     continue;
                 }
-                // SAFETY: the library's own, which takes NULL for `next` and the block.
+                // SAFETY: who asks for free(NULL) takes NULL for `next` and the block.
                 unsafe { free(core::ptr::null_mut(), NONE, &raw const call, user) }
             }
             drop(section);

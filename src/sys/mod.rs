@@ -5,8 +5,10 @@
 pub(crate) mod barrier;
 pub(crate) mod elf;
 pub(crate) mod environment;
+pub(crate) mod exit;
 pub(crate) mod file;
 pub(crate) mod futex;
+pub(crate) mod kept;
 pub(crate) mod pages;
 mod syscall;
 pub(crate) mod thread;

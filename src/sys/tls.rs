@@ -73,3 +73,20 @@ pub(crate) fn stack_pointer() -> usize {
     }
     sp
 }
+
+/// An address that tells this thread's stack from others: that of its thread control block, which lies at the
+/// top of it.
+pub(crate) fn thread_pointer() -> usize {
+    let pointer: usize;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the first word of the block is its own address (the x86-64 ABI for thread-local storage).
+    unsafe {
+        asm!("mov {}, qword ptr fs:[0]", out(reg) pointer, options(nostack, readonly, preserves_flags));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: reads a register.
+    unsafe {
+        asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nomem, nostack, preserves_flags));
+    }
+    pointer
+}

@@ -7,6 +7,7 @@
 pub mod fail;
 mod glibc;
 mod path;
+pub mod usage;
 mod words;
 
 use crate::sys;
@@ -24,6 +25,7 @@ core::arch::global_asm!(
 unsafe extern "C" fn constructor() {
     words::begin();
     words::go_on();
+    usage::at_start();
 }
 
 #[used]

@@ -75,6 +75,16 @@ impl Path {
         }
     }
 
+    /// Opens the file that `pattern` names for writing behind what is there; with `%n` a new one always.
+    /// `path` receives the name.
+    pub(super) fn append(pattern: &[u8], path: &mut Path) -> Result<i32, i32> {
+        if pattern.windows(2).any(|two| two == b"%n") {
+            return Path::create(pattern, path);
+        }
+        path.expand(pattern, 0)?;
+        file::open(path.with_nul(), libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND, 0o666)
+    }
+
     /// The name.
     pub(super) fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&[])

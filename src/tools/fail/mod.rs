@@ -1,4 +1,4 @@
-//! Failing allocations: an interceptor above all others that answers selected calls with NULL.
+//! Failing allocations: an interceptor above those of programs that answers selected calls with NULL.
 
 mod words;
 
@@ -357,7 +357,8 @@ pub unsafe extern "C" fn memhook_fail_start(rule: *const memhook_fail_rule, out:
     let table = memhook_interceptor {
         struct_size: size_of::<memhook_interceptor>(),
         name: c"fail".as_ptr(),
-        priority: i32::MAX,
+        // Below `usage` only, which counts what fails.
+        priority: i32::MAX - 1,
         flags: MEMHOOK_KEEPS_POINTERS | rule.flags,
         user: core::ptr::from_ref(taken).cast_mut().cast(),
         object: core::ptr::null(),

@@ -1,0 +1,24 @@
+//! The end of the process, as the C library sees it.
+
+use core::ffi::{c_int, c_void};
+
+unsafe extern "C" {
+    /// glibc's: as atexit, but the handler is given the exit status.
+    fn on_exit(function: Handler, argument: *mut c_void) -> c_int;
+}
+
+/// Is given the exit status.
+pub(crate) type Handler = unsafe extern "C" fn(status: c_int, argument: *mut c_void);
+
+/// Has `handler` called at exit, after all that are registered later. May allocate, and takes a lock of the
+/// C library's: for constructors.
+pub(crate) fn at_exit(handler: Handler) -> bool {
+    // SAFETY: the handler stays loaded for ever.
+    unsafe { on_exit(handler, core::ptr::null_mut()) == 0 }
+}
+
+/// Ends the process with another status. In an exit handler: glibc goes on with the handlers that are left.
+pub(crate) fn exit(status: c_int) -> ! {
+    // SAFETY: exit(3) of glibc may be called again by a handler.
+    unsafe { libc::exit(status) }
+}

@@ -1,0 +1,77 @@
+//! What the allocator below and the system have given for what is in use.
+//!
+//! Never: allocates. mallinfo2 takes locks of the allocator's: not in a signal handler.
+
+use super::memhook_usage;
+use crate::sys::elf::for_each_object;
+use crate::sys::file;
+use core::ffi::c_void;
+
+/// glibc's `struct mallinfo2`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Mallinfo2 {
+    arena: usize,
+    ordblks: usize,
+    smblks: usize,
+    hblks: usize,
+    hblkhd: usize,
+    usmblks: usize,
+    fsmblks: usize,
+    uordblks: usize,
+    fordblks: usize,
+    keepcost: usize,
+}
+
+/// mallinfo2 of the allocator below; 0 where it has none. The library finds that allocator in the same way:
+/// the next object behind it that defines malloc, or, where it came by dlopen, the first of all.
+pub(super) fn find() -> usize {
+    let own = find as *const () as usize;
+    let mut is_behind = false;
+    let mut behind = None;
+    let mut first = None;
+    for_each_object(&mut |object| {
+        if object.contains(own) {
+            is_behind = true;
+        } else if object.function(c"malloc").is_some() {
+            let view = object.function(c"mallinfo2").unwrap_or(0);
+            first = first.or(Some(view));
+            if is_behind {
+                behind = behind.or(Some(view));
+            }
+        }
+        behind.is_none()
+    });
+    behind.or(first).unwrap_or(0)
+}
+
+/// Enters the allocator's own view.
+pub(super) fn view(function: usize, to: &mut memhook_usage) {
+    if function == 0 {
+        return;
+    }
+    let function = function as *const c_void;
+    // SAFETY: what the allocator exports under this name has this type, by glibc's <malloc.h>.
+    let function =
+        unsafe { core::mem::transmute::<*const c_void, unsafe extern "C" fn() -> Mallinfo2>(function) };
+    // SAFETY: no precondition.
+    let info = unsafe { function() };
+    to.has_allocator = 1;
+    to.allocator_system = (info.arena + info.hblkhd) as u64;
+    to.allocator_in_use = (info.uordblks + info.hblkhd) as u64;
+    to.allocator_free = info.fordblks as u64;
+    to.allocator_mapped = info.hblkhd as u64;
+    to.allocator_mapped_blocks = info.hblks as u64;
+}
+
+/// Bytes of the process that are in memory; 0 where that cannot be had.
+pub(super) fn resident() -> u64 {
+    let Ok(fd) = file::open(b"/proc/self/statm\0", libc::O_RDONLY, 0) else { return 0 };
+    let mut text = [0; 128];
+    let len = file::read_at(fd, &mut text, 0).unwrap_or(0);
+    file::close(fd);
+    let second = text.get(..len).unwrap_or(&[]).split(|&byte| byte == b' ').nth(1);
+    let pages = second.and_then(crate::tools::words::number).unwrap_or(0);
+    // SAFETY: getauxval reads a vector that the kernel made.
+    pages * unsafe { libc::getauxval(libc::AT_PAGESZ) }
+}

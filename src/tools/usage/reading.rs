@@ -1,0 +1,72 @@
+//! What there is to be read of a session.
+
+use super::counts::Kind;
+use super::session::Session;
+use super::sums::Boxed;
+use super::*;
+use core::sync::atomic::Ordering;
+
+/// Sums, and what is shown of them.
+pub(super) struct Reading {
+    pub(super) usage: memhook_usage,
+    pub(super) sums: Boxed,
+}
+
+impl Reading {
+    /// `None` where there is no memory. `anywhere`: also in a signal handler, hence without asking the
+    /// allocator.
+    pub(super) fn of(session: &Session, anywhere: bool) -> Option<Reading> {
+        let mut sums = Boxed::of(session)?;
+        let (live_bytes, live_blocks) = (sums.live_bytes(), sums.live_blocks());
+        let peak = session.peak.most(live_bytes as i64);
+        if let Some(before) = session.before() {
+            sums.subtract(before);
+        }
+        let calls = |kind| {
+            let [calls, bytes, failed] = sums.of(kind);
+            memhook_usage_calls { calls, bytes, failed }
+        };
+        let [free_calls, freed] = sums.of_free();
+        // ORDERING [none]: Relaxed. A statistic.
+        let stack_peak = session.peak.stack.load(Ordering::Relaxed) as u64;
+        let mut usage = memhook_usage {
+            struct_size: size_of::<memhook_usage>(),
+            total: sums.made,
+            peak,
+            peak_error: session.peak.error(sums.threads),
+            stack_peak,
+            malloc: calls(Kind::Malloc),
+            realloc: calls(Kind::Realloc),
+            calloc: calls(Kind::Calloc),
+            aligned: calls(Kind::Aligned),
+            free: memhook_usage_calls { calls: free_calls, bytes: freed, failed: 0 },
+            realloc_nomove: sums.in_place,
+            realloc_dec: sums.decreasing,
+            realloc_free: sums.realloc_free,
+            live_bytes,
+            live_blocks,
+            threads: sums.threads,
+            has_allocator: 0,
+            reserved: 0,
+            allocator_system: 0,
+            allocator_in_use: 0,
+            allocator_free: 0,
+            allocator_mapped: 0,
+            allocator_mapped_blocks: 0,
+            resident: allocator::resident(),
+            histogram: core::ptr::null_mut(),
+        };
+        if !anywhere {
+            allocator::view(session.setup().allocator, &mut usage);
+        }
+        Some(Reading { usage, sums })
+    }
+}
+
+/// Completes the data file.
+pub(super) fn finish_data(session: &Session) {
+    let Some(data) = &session.setup().data else { return };
+    if let Some(reading) = Reading::of(session, true) {
+        data.finish(reading.usage.peak, reading.usage.stack_peak);
+    }
+}

@@ -1,0 +1,163 @@
+//! Reports and samples by signal. A handler is installed where one was asked for, and never otherwise.
+//!
+//! Never, in a handler: asks the allocator (mallinfo2 takes locks that the interrupted call may have).
+
+use super::MEMHOOK_USAGE_TIMER;
+use super::data;
+use super::reading::Reading;
+use super::session::Session;
+use crate::sys::thread::errno_location;
+use crate::tools::say;
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+/// Signals 1 to 64.
+const SIGNALS: usize = 65;
+
+/// Which session a signal is for.
+static SESSIONS: [AtomicPtr<Session>; SIGNALS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; SIGNALS];
+
+/// Whether a handler for the signal can be installed; 0: none is asked for.
+pub(super) fn is_possible(signal: c_int) -> bool {
+    (0..SIGNALS as c_int).contains(&signal)
+        && ![libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL].contains(&signal)
+        // Two are the C library's own.
+        && !(32..34).contains(&signal)
+}
+
+fn place(signal: c_int) -> Option<&'static AtomicPtr<Session>> {
+    SESSIONS.get(usize::try_from(signal).ok()?)
+}
+
+/// Installs the handler that the session asked for.
+pub(super) fn begin(session: &'static Session) -> Result<(), c_int> {
+    let signal = session.setup().signal;
+    if signal == 0 { Ok(()) } else { install(session, signal, on_report) }
+}
+
+/// Starts the timer that the session asked for.
+pub(super) fn begin_timer(session: &'static Session) {
+    let setup = session.setup();
+    if setup.flags & MEMHOOK_USAGE_TIMER == 0 || setup.data.is_none() {
+        return;
+    }
+    if install(session, libc::SIGPROF, on_timer).is_err() {
+        say(&[b"usage: there is no timer: SIGPROF has a handler"]);
+        return;
+    }
+    // As often as the kernel can, like libmemusage.
+    timer(1);
+}
+
+fn timer(microseconds: libc::suseconds_t) {
+    let interval = libc::timeval { tv_sec: 0, tv_usec: microseconds };
+    let value = libc::itimerval { it_interval: interval, it_value: interval };
+    // SAFETY: a live value; the former one is not asked for.
+    unsafe { libc::setitimer(libc::ITIMER_PROF as _, &raw const value, core::ptr::null_mut()) };
+}
+
+type Handler = unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
+fn install(session: &'static Session, signal: c_int, handler: Handler) -> Result<(), c_int> {
+    let place = place(signal).ok_or(libc::EINVAL)?;
+    let errno = errno_location();
+    // SAFETY: errno of this thread.
+    let before = unsafe { errno.read() };
+    let result = exchange(session, signal, handler, place);
+    // SAFETY: errno of this thread.
+    unsafe { errno.write(before) };
+    result
+}
+
+fn exchange(
+    session: &'static Session,
+    signal: c_int,
+    handler: Handler,
+    place: &AtomicPtr<Session>,
+) -> Result<(), c_int> {
+    let me = core::ptr::from_ref(session).cast_mut();
+    // SAFETY: all zero is a valid value.
+    let mut former: libc::sigaction = unsafe { core::mem::zeroed() };
+    // SAFETY: asks only; the place is writable.
+    if unsafe { libc::sigaction(signal, core::ptr::null(), &raw mut former) } != 0 {
+        return Err(libc::EINVAL);
+    }
+    let is_ours = former.sa_sigaction == on_report as *const () as usize
+        || former.sa_sigaction == on_timer as *const () as usize;
+    if !is_ours && ![libc::SIG_DFL, libc::SIG_IGN].contains(&former.sa_sigaction) {
+        return Err(libc::EBUSY);
+    }
+    // ORDERING [none]: Relaxed. Sessions are never unmapped.
+    let other = place.load(Ordering::Relaxed);
+    // SAFETY: null or a session, never unmapped.
+    if unsafe { other.as_ref() }.is_some_and(|other| other.hold(0).is_some()) {
+        return Err(libc::EBUSY);
+    }
+    // ORDERING [none]: Relaxed and Relaxed. Decides whose the signal is.
+    if place.compare_exchange(other, me, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        return Err(libc::EBUSY);
+    }
+    // SAFETY: all zero is a valid value.
+    let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
+    action.sa_sigaction = handler as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+    // SAFETY: a live set.
+    unsafe { libc::sigfillset(&raw mut action.sa_mask) };
+    // SAFETY: a whole action, whose handler stays loaded for ever.
+    unsafe { libc::sigaction(signal, &raw const action, core::ptr::null_mut()) };
+    Ok(())
+}
+
+/// Takes the handlers of a session away.
+pub(super) fn end(session: &Session) {
+    let setup = session.setup();
+    let me = core::ptr::from_ref(session).cast_mut();
+    let null = core::ptr::null_mut();
+    let errno = errno_location();
+    // SAFETY: errno of this thread.
+    let before = unsafe { errno.read() };
+    for signal in [setup.signal, libc::SIGPROF] {
+        let Some(place) = place(signal).filter(|_| signal != 0) else { continue };
+        // ORDERING [none]: Relaxed and Relaxed. A handler that runs finds the session ended, or not yet.
+        if place.compare_exchange(me, null, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            continue;
+        }
+        if signal == libc::SIGPROF && setup.flags & MEMHOOK_USAGE_TIMER != 0 {
+            timer(0);
+        }
+        // One that comes late is not to end the process.
+        // SAFETY: ignoring a signal has no precondition.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    // SAFETY: errno of this thread.
+    unsafe { errno.write(before) };
+}
+
+fn session_of(signal: c_int) -> Option<&'static Session> {
+    // ORDERING [none]: Relaxed. Sessions are never unmapped.
+    let session = place(signal)?.load(Ordering::Relaxed);
+    // SAFETY: null or a session, never unmapped.
+    unsafe { session.as_ref() }
+}
+
+unsafe extern "C" fn on_report(signal: c_int, _info: *mut libc::siginfo_t, _context: *mut c_void) {
+    let Some(hold) = session_of(signal).and_then(|session| session.hold(0)) else { return };
+    match Reading::of(&hold, true) {
+        Some(reading) => hold.setup().target.write(&reading),
+        None => say(&[b"usage: no memory for the report"]),
+    }
+}
+
+unsafe extern "C" fn on_timer(signal: c_int, _info: *mut libc::siginfo_t, context: *mut c_void) {
+    let Some(hold) = session_of(signal).and_then(|session| session.hold(0)) else { return };
+    // Nobody has counted in a thread that has not: its stack is not known.
+    let Some(counts) = hold.known_counts() else { return };
+    // SAFETY: the kernel gives a handler with SA_SIGINFO a context.
+    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+    #[cfg(target_arch = "x86_64")]
+    let at = context.uc_mcontext.gregs.get(libc::REG_RSP as usize).copied().unwrap_or(0) as usize;
+    #[cfg(target_arch = "aarch64")]
+    let at = context.uc_mcontext.sp as usize;
+    counts.reach(at, &hold.peak);
+    data::note_depth(&hold, counts.depth_of(at));
+}

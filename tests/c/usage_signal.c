@@ -1,0 +1,44 @@
+/* Knows nothing of the library: sends itself signals, between its allocations, and in the midst of them. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *volatile sink;
+static atomic_int running = 1;
+
+static void *allocate(void *unused)
+{
+    while (atomic_load(&running)) {
+        void *block = malloc(300000); /* takes the allocator's lock, and maps */
+        sink = calloc(10, 10);
+        free(sink);
+        sink = realloc(block, 20);
+        free(sink);
+    }
+    return unused;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "storm") == 0) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, allocate, NULL);
+        for (int i = 0; i < 200; i++) {
+            pthread_kill(thread, SIGUSR1);
+            sink = malloc(100);
+            free(sink);
+        }
+        atomic_store(&running, 0);
+        pthread_join(thread, NULL);
+        return 0;
+    }
+    sink = malloc(10);
+    raise(SIGUSR1);
+    sink = malloc(20);
+    raise(SIGUSR1);
+    sink = malloc(40);
+    return 0;
+}
