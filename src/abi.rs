@@ -60,6 +60,10 @@ pub const MEMHOOK_DURING_PROCESS_EXIT: u32 = 8;
 pub const MEMHOOK_KEEPS_POINTERS: u32 = 1;
 /// Flag of a hook: it is called in the thread that registered it and in no other.
 pub const MEMHOOK_THIS_THREAD: u32 = 2;
+/// Flag of an interceptor without malloc and memalign callbacks: it is called for blocks that no
+/// interceptor owns, and for no others. These are blocks of the backend, blocks that were made before,
+/// and pointers that are none. Calls about owned blocks do not become slower by it.
+pub const MEMHOOK_OF_NOBODY: u32 = 4;
 
 /// Kind of a hook: interceptor.
 pub const MEMHOOK_KIND_INTERCEPTOR: u32 = 1;
@@ -189,7 +193,7 @@ pub struct memhook_interceptor {
     /// Higher numbers stand nearer the program; among equals, who came later does. Not INT32_MIN,
     /// which is below all: glibc's old variables stand there (`memhook/glibc.h`).
     pub priority: i32,
-    /// `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, or 0.
+    /// `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, `MEMHOOK_OF_NOBODY`, or 0.
     pub flags: u32,
     /// The shared object that holds the code: `MEMHOOK_OBJECT`, for
     /// `memhook_unregister_object()`; or NULL.

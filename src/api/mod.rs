@@ -91,13 +91,15 @@ unsafe fn read_table<T: Copy>(table: *const T) -> Result<T, c_int> {
 unsafe fn read_interceptor(table: *const memhook_interceptor) -> Result<(Table, u64), c_int> {
     // SAFETY: the caller's contract.
     let table = unsafe { read_table(table) }?;
-    let known = MEMHOOK_KEEPS_POINTERS | MEMHOOK_THIS_THREAD;
+    let known = MEMHOOK_KEEPS_POINTERS | MEMHOOK_THIS_THREAD | MEMHOOK_OF_NOBODY;
+    let makes = table.malloc.is_some() || table.memalign.is_some();
     let callbacks = table.malloc.is_some()
         || table.realloc.is_some()
         || table.memalign.is_some()
         || table.free.is_some()
         || table.usable_size.is_some();
-    if table.flags & !known != 0 || !callbacks || table.priority == i32::MIN {
+    let contradicts = table.flags & MEMHOOK_OF_NOBODY != 0 && makes;
+    if table.flags & !known != 0 || !callbacks || contradicts || table.priority == i32::MIN {
         return Err(libc::EINVAL);
     }
     Ok((Table::Interceptor(table), thread_for(table.flags)?))

@@ -509,9 +509,14 @@ impl Hook {
     /// Whether the hook sees every block's free: it never makes blocks that only it can take back.
     pub(crate) fn keeps_pointers(&self) -> bool {
         self.interceptor().is_some_and(|t| {
-            t.flags & MEMHOOK_KEEPS_POINTERS != 0
+            t.flags & (MEMHOOK_KEEPS_POINTERS | MEMHOOK_OF_NOBODY) != 0
                 || (t.malloc.is_none() && t.realloc.is_none() && t.memalign.is_none())
         })
+    }
+
+    /// Whether the hook is called for blocks that nobody owns, and for no others.
+    pub(crate) fn is_for_strays(&self) -> bool {
+        self.interceptor().is_some_and(|table| table.flags & MEMHOOK_OF_NOBODY != 0)
     }
 
     pub(crate) fn info(&self) -> memhook_hook_info {

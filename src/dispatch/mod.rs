@@ -19,7 +19,8 @@ mod zero;
 
 pub(crate) use inner::{Inner, Request};
 pub(crate) use next::{
-    claim, next_free, next_malloc, next_memalign, next_realloc, next_usable_size, usable_size_of,
+    claim, next_free, next_is_backend, next_malloc, next_memalign, next_realloc, next_usable_size,
+    usable_size_of,
 };
 pub(crate) use observe::{observed_calloc, observed_free, observed_malloc, observed_realloc};
 pub(crate) use points::{

@@ -392,6 +392,16 @@ pub(crate) unsafe fn next_usable_size(next: *mut memhook_next, block: *mut c_voi
     unsafe { place(next) }.usable_size(block)
 }
 
+/// Whether nobody is left between the callback and the backend.
+///
+/// # Safety
+///
+/// As [`next_malloc`].
+pub(crate) unsafe fn next_is_backend(next: *mut memhook_next) -> bool {
+    // SAFETY: the caller's contract.
+    unsafe { place(next) }.is_end()
+}
+
 /// The usable size of the block that a call is about, for an observer.
 ///
 /// # Safety

@@ -1,0 +1,480 @@
+//! A *cell*: one piece of the backend's memory with the program's block in it, between red zones.
+//!
+//! ```text
+//!  whole          header                        block             end        end rounded up to 16
+//!  │ alignment    │ 48 bytes: what is known │16 │ requested bytes │ 16 to 31 bytes │
+//!  └──────────────┴─────────────────────────┴───┴─────────────────┴────────────────┘
+//!                                           zone                   zone
+//! ```
+//!
+//! Never: allocates, reports. What is found is said by `report`.
+//!
+//! # State
+//!
+//! The header's last word, its *seal*, is made of the cell's address, its other words and the state, so that
+//! one that was written over is no seal at all.
+//!
+//! ```text
+//!            make              release            (make again)
+//!  changing ──────► live ─ changing ─► freed ─ changing ─► …
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. Words and zones are written while the seal is `CHANGING` only, by one thread.
+//! 2. Two lives of a cell differ in their seal: it has a number that the allocating thread counts up.
+//!
+//! So who looks at a cell of another thread's, with the cell kept mapped (`places::Look`), and finds the
+//! same seal before and after, has seen one state.
+//!
+//! # Edges
+//!
+//! | edge   | from                        | to                    | carries |
+//! | ------ | --------------------------- | --------------------- | ------- |
+//! | `seal` | `set_seal` Release          | `Cell::look` Acquire  | words and zones of this state |
+//! | `break` | `open` Release             | `Cell::look` Acquire  | that they change, before they do |
+
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// What is known of a block. Nothing of it is read without `seal` having been checked.
+#[repr(C, align(16))]
+pub(super) struct Header {
+    /// Size, and how the cell was made: see below.
+    kind: Word,
+    /// Who asked for the block: see [`super::origin::Origin`].
+    maker: Word,
+    /// The thread that did, and its count of allocations.
+    made_in: Word,
+    /// Who freed it.
+    freer: Word,
+    /// The thread that did, and the entry point.
+    freed_in: Word,
+    seal: AtomicU64,
+    zone: [Word; 2],
+}
+
+/// A word that is read by other threads while it is written.
+#[repr(transparent)]
+pub(super) struct Word(AtomicU64);
+
+impl Word {
+    #[inline(always)]
+    pub(super) fn get(&self) -> u64 {
+        // ORDERING [none]: Relaxed. The seal orders it.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(super) fn set(&self, value: u64) {
+        // ORDERING [none]: Relaxed. The seal orders it.
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of the header, of which the last 16 are red zone.
+pub(super) const HEADER: usize = size_of::<Header>();
+const _: () = assert!(HEADER == 64);
+/// The smallest red zone, on either side.
+pub(super) const ZONE: usize = 16;
+/// What every cell has beside its block, the end of which is rounded up to this.
+pub(super) const ROUND: usize = 16;
+
+/// Every byte of a red zone: no letter, no small number, none of a pointer's high bytes.
+pub(super) const ZONE_BYTE: u8 = 0xd7;
+const ZONE_WORD: u64 = 0x0101_0101_0101_0101 * ZONE_BYTE as u64;
+
+// Of `Header::kind`: bits 0 to 46 are the requested size.
+const SIZE_BITS: u32 = 47;
+const SIZE: u64 = (1 << SIZE_BITS) - 1;
+/// 6 bits: from the beginning of the backend's memory to the block, as a power of two.
+const OFFSET_SHIFT: u32 = SIZE_BITS;
+/// 4 bits: the entry point.
+const ENTRY_SHIFT: u32 = OFFSET_SHIFT + 6;
+/// The memory came straight from the backend: it can be given back to it at any time. Else it came through
+/// other interceptors, and goes back through them in the call that frees it.
+const DIRECT: u64 = 1 << 62;
+
+/// The largest size that a block can have.
+pub(super) const LARGEST: usize = 1 << (SIZE_BITS - 1);
+
+/// The memory begins 8 bytes further before the block: an interceptor below gave an odd pointer.
+const ODD: u64 = 1 << 63;
+
+/// Words that are not the seal of any state with more than a chance of 2^-64.
+const CHANGING: u64 = 0;
+const LIVE: u64 = 0xa5c3_96e7_d21b_8f4d;
+const FREED: u64 = 0x93d1_b8f6_4c2e_a597;
+
+/// A cell of ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cell(*mut Header);
+
+/// Who freed a block, by which entry point, and what it was filled with: `Header::freed_in`.
+#[derive(Clone, Copy)]
+pub(super) struct FreedIn(pub(super) u64);
+
+impl FreedIn {
+    #[inline(always)]
+    pub(super) fn new(thread: u64, entry: u32, poison: u64) -> FreedIn {
+        FreedIn(thread & 0xffff_ffff | u64::from(entry) << 32 | poison << 56)
+    }
+
+    pub(super) fn thread(self) -> u64 {
+        self.0 & 0xffff_ffff
+    }
+
+    pub(super) fn entry(self) -> u32 {
+        (self.0 >> 32) as u32 & 15
+    }
+
+    pub(super) fn poison(self) -> u8 {
+        (self.0 >> 56) as u8
+    }
+}
+
+/// What a header says, its seal being right.
+#[derive(Clone, Copy)]
+pub(super) struct Facts {
+    pub(super) kind: Kind,
+    pub(super) maker: u64,
+    pub(super) made_in: u64,
+    pub(super) freer: u64,
+    pub(super) freed_in: FreedIn,
+}
+
+/// The first word of a header.
+#[derive(Clone, Copy)]
+pub(super) struct Kind(u64);
+
+impl Kind {
+    /// Of a block of `requested` bytes, at most `LARGEST`, `1 << offset_bits` bytes into its memory.
+    #[inline(always)]
+    pub(super) fn new(requested: usize, offset_bits: u32, entry: u32, direct: bool) -> Kind {
+        let direct = if direct { DIRECT } else { 0 };
+        Kind(
+            requested as u64
+                | u64::from(offset_bits) << OFFSET_SHIFT
+                | u64::from(entry) << ENTRY_SHIFT
+                | direct,
+        )
+    }
+
+    #[inline(always)]
+    pub(super) fn requested(self) -> usize {
+        (self.0 & SIZE) as usize
+    }
+
+    #[inline(always)]
+    pub(super) fn entry(self) -> u32 {
+        (self.0 >> ENTRY_SHIFT) as u32 & 15
+    }
+
+    #[inline(always)]
+    pub(super) fn offset(self) -> usize {
+        1 << (self.0 >> OFFSET_SHIFT & 63)
+    }
+
+    /// The same, with the memory beginning 8 bytes further before.
+    pub(super) fn odd(self) -> Kind {
+        Kind(self.0 | ODD)
+    }
+
+    /// Undoes [`Kind::odd`].
+    pub(super) fn even(self) -> Kind {
+        Kind(self.0 & !ODD)
+    }
+
+    /// Where the backend's memory begins, or what the interceptors below gave.
+    pub(super) fn whole(self, cell: Cell) -> *mut u8 {
+        let odd = if self.0 & ODD == 0 { 0 } else { 8 };
+        cell.block().wrapping_sub(self.offset() + odd)
+    }
+
+    #[inline(always)]
+    pub(super) fn is_direct(self) -> bool {
+        self.0 & DIRECT != 0
+    }
+
+    /// Whether the cell has the usual form, in memory straight from the backend.
+    #[inline(always)]
+    pub(super) fn is_usual(self) -> bool {
+        const USUAL: u64 = DIRECT | (HEADER.trailing_zeros() as u64) << OFFSET_SHIFT;
+        self.0 & (DIRECT | 63 << OFFSET_SHIFT) == USUAL
+    }
+
+    /// The same block, changed by a realloc.
+    pub(super) fn resized(self, requested: usize, entry: u32) -> Kind {
+        Kind(self.0 & !(SIZE | 15 << ENTRY_SHIFT) | requested as u64 | u64::from(entry) << ENTRY_SHIFT)
+    }
+}
+
+/// The bytes of memory that a block needs behind its beginning.
+#[inline(always)]
+pub(super) fn tail(requested: usize) -> usize {
+    rounded(requested) + ZONE
+}
+
+#[inline(always)]
+pub(super) fn rounded(requested: usize) -> usize {
+    (requested + ROUND - 1) & !(ROUND - 1)
+}
+
+/// What the seal of a cell is made of.
+#[inline(always)]
+fn mixed(header: *mut Header, kind: u64, maker: u64, made_in: u64) -> u64 {
+    header as u64 ^ kind.rotate_left(9) ^ maker.rotate_left(23) ^ made_in.rotate_left(41)
+}
+
+/// How a cell is, as far as its header tells.
+#[derive(Clone, Copy)]
+pub(super) enum State {
+    Live(Facts),
+    Freed(Facts),
+    /// Another thread is changing it, or has since it was looked at.
+    Changing,
+    /// Somebody has written over what is known of it.
+    Broken,
+}
+
+impl Cell {
+    /// The cell whose block begins there.
+    #[inline(always)]
+    pub(super) fn of(block: *mut u8) -> Cell {
+        Cell(block.wrapping_sub(HEADER).cast())
+    }
+
+    /// The cell whose header is there.
+    pub(super) fn at(header: usize) -> Cell {
+        Cell(header as *mut Header)
+    }
+
+    pub(super) fn address(self) -> usize {
+        self.0 as usize
+    }
+
+    #[inline(always)]
+    pub(super) fn block(self) -> *mut u8 {
+        self.0.cast::<u8>().wrapping_add(HEADER)
+    }
+
+    /// # Safety
+    ///
+    /// The cell is ours, or kept from being given back by a `places::Look`.
+    #[inline(always)]
+    pub(super) unsafe fn header<'a>(self) -> &'a Header {
+        // SAFETY: the caller's contract; all of it is atomic.
+        unsafe { &*self.0 }
+    }
+}
+
+impl Header {
+    #[inline(always)]
+    fn address(&self) -> *mut Header {
+        core::ptr::from_ref(self).cast_mut()
+    }
+
+    #[inline(always)]
+    fn block(&self) -> *mut u8 {
+        Cell(self.address()).block()
+    }
+
+    #[inline(always)]
+    fn mixed(&self) -> u64 {
+        mixed(self.address(), self.kind.get(), self.maker.get(), self.made_in.get())
+    }
+
+    /// Begins a change: who looks from now on sees that there is one.
+    #[inline(always)]
+    pub(super) fn open(&self) {
+        // ORDERING [none]: Relaxed. The fence orders it before what follows.
+        self.seal.store(CHANGING, Ordering::Relaxed);
+        // ORDERING [break]: Release. Before the words and zones change. Other end: `state`.
+        fence(Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn set_seal(&self, seal: u64) {
+        // ORDERING [seal]: Release. Words and zones before it. Other end: `state`.
+        self.seal.store(seal, Ordering::Release);
+    }
+
+    /// Makes it a live cell. Its memory must be `kind.offset()` and `tail()` bytes around the block, and it is
+    /// in nobody's hands but the caller's, opened or new.
+    ///
+    /// # Safety
+    ///
+    /// That.
+    #[inline(always)]
+    pub(super) unsafe fn make(&self, kind: Kind, maker: u64, made_in: u64) {
+        self.kind.set(kind.0);
+        self.maker.set(maker);
+        self.made_in.set(made_in);
+        let requested = kind.requested();
+        // SAFETY: the caller's contract: there is a red zone of 16 bytes at the least behind the block.
+        unsafe { set_zone(self.block().wrapping_add(requested)) };
+        // SAFETY: as above, behind the rounded end.
+        unsafe { set_zone(self.block().wrapping_add(rounded(requested))) };
+        self.set_seal(mixed(self.address(), kind.0, maker, made_in) ^ LIVE);
+    }
+
+    /// Takes an [`open`](Header::open) back: the cell stays as it was.
+    pub(super) fn close(&self) {
+        self.set_seal(self.mixed() ^ LIVE);
+    }
+
+    /// The zone in front, for new memory. It is never written again.
+    pub(super) fn set_front_zone(&self) {
+        self.zone.iter().for_each(|word| word.set(ZONE_WORD));
+    }
+
+    /// The first word of a cell of the caller's that is live with both zones untouched; `None` where
+    /// something is wrong.
+    ///
+    /// # Safety
+    ///
+    /// The cell is live or broken, and the caller's own.
+    #[inline(always)]
+    pub(super) unsafe fn sound_live(&self) -> Option<Kind> {
+        // ORDERING [none]: Relaxed. The program handed the block over to this thread.
+        let seal = self.seal.load(Ordering::Relaxed);
+        let kind = Kind(self.kind.get());
+        if seal ^ self.mixed() != LIVE {
+            return None;
+        }
+        let requested = kind.requested();
+        // SAFETY: the seal says that the size is the block's; see `make`.
+        let behind = unsafe { zone_at(self.block().wrapping_add(requested)) };
+        // SAFETY: as above.
+        let end = unsafe { zone_at(self.block().wrapping_add(rounded(requested))) };
+        let front = (self.zone[0].get() ^ ZONE_WORD) | (self.zone[1].get() ^ ZONE_WORD);
+        (front | behind | end == 0).then_some(kind)
+    }
+
+    /// Makes a live cell that is sound a freed one, its block filled with `poison`.
+    ///
+    /// # Safety
+    ///
+    /// The cell is the caller's own.
+    #[inline(always)]
+    pub(super) unsafe fn release(&self, freer: u64, freed_in: FreedIn, poison: u64) {
+        let seal = self.mixed() ^ FREED;
+        self.open();
+        self.freer.set(freer);
+        self.freed_in.set(freed_in.0);
+        let words = rounded(Kind(self.kind.get()).requested()) / 8;
+        // SAFETY: up to the rounded end, which is the cell's.
+        unsafe { fill(self.block().cast(), words, poison) };
+        self.set_seal(seal);
+    }
+
+    /// Two words that are free while the seal is open and the cell is nobody's.
+    pub(super) fn freer_word(&self) -> &Word {
+        &self.freer
+    }
+
+    /// See [`Header::freer_word`].
+    pub(super) fn freed_in_word(&self) -> &Word {
+        &self.freed_in
+    }
+
+    /// Whether a freed cell of the caller's, with `words` words of `poison`, is untouched.
+    ///
+    /// # Safety
+    ///
+    /// The cell is freed or broken, the caller's own, and has at least so many words.
+    #[inline(always)]
+    pub(super) unsafe fn is_sound_freed(&self, words: usize, poison: u64) -> bool {
+        // ORDERING [none]: Relaxed. The cell is this thread's.
+        let seal = self.seal.load(Ordering::Relaxed) ^ self.mixed() ^ FREED;
+        let front = (self.zone[0].get() ^ ZONE_WORD) | (self.zone[1].get() ^ ZONE_WORD);
+        // SAFETY: the caller's contract.
+        let body = unsafe { differs(self.block().cast(), words, poison) };
+        // SAFETY: the zone behind them.
+        let end = unsafe { zone_at(self.block().wrapping_add(words * 8)) };
+        seal | front | body | end == 0
+    }
+
+    /// What the header says at this moment, whoever the cell belongs to.
+    pub(super) fn state(&self) -> (State, u64) {
+        // ORDERING [seal]: Acquire. The words of this state. Other end: `set_seal`.
+        let seal = self.seal.load(Ordering::Acquire);
+        let facts = Facts {
+            kind: Kind(self.kind.get()),
+            maker: self.maker.get(),
+            made_in: self.made_in.get(),
+            freer: self.freer.get(),
+            freed_in: FreedIn(self.freed_in.get()),
+        };
+        let mixed = self.mixed();
+        if seal == CHANGING || !self.is_still(seal) {
+            return (State::Changing, seal);
+        }
+        let state = match seal ^ mixed {
+            LIVE => State::Live(facts),
+            FREED => State::Freed(facts),
+            _ => State::Broken,
+        };
+        (state, seal)
+    }
+
+    /// Whether nothing has changed since `state` gave this seal.
+    pub(super) fn is_still(&self, seal: u64) -> bool {
+        // ORDERING [break]: Acquire. What was read before this. Other end: `open`.
+        fence(Ordering::Acquire);
+        // ORDERING [none]: Relaxed. Ordered by the fence.
+        self.seal.load(Ordering::Relaxed) == seal
+    }
+}
+
+/// # Safety
+///
+/// 16 bytes may be written there.
+#[inline(always)]
+unsafe fn set_zone(at: *mut u8) {
+    // SAFETY: the caller's contract.
+    unsafe { at.cast::<[u64; 2]>().write_unaligned([ZONE_WORD; 2]) };
+}
+
+/// 0 where 16 bytes of red zone are untouched.
+///
+/// # Safety
+///
+/// 16 bytes may be read there.
+#[inline(always)]
+unsafe fn zone_at(at: *mut u8) -> u64 {
+    // SAFETY: the caller's contract.
+    let [low, high] = unsafe { at.cast::<[u64; 2]>().read_unaligned() };
+    (low ^ ZONE_WORD) | (high ^ ZONE_WORD)
+}
+
+/// # Safety
+///
+/// `words`, an even number, may be written there; aligned to 16.
+#[inline(always)]
+unsafe fn fill(at: *mut u64, words: usize, value: u64) {
+    let end = at.wrapping_add(words);
+    let mut at = at;
+    while at < end {
+        // SAFETY: below the end, of which the caller says that it may be written.
+        unsafe { at.cast::<[u64; 2]>().write([value; 2]) };
+        at = at.wrapping_add(2);
+    }
+}
+
+/// 0 where all `words` words, an even number, are `value`.
+///
+/// # Safety
+///
+/// They may be read; aligned to 16.
+#[inline(always)]
+unsafe fn differs(at: *mut u64, words: usize, value: u64) -> u64 {
+    let end = at.wrapping_add(words);
+    let (mut at, mut difference) = (at, 0);
+    while at < end {
+        // SAFETY: below the end, of which the caller says that it may be read.
+        let [low, high] = unsafe { at.cast::<[u64; 2]>().read() };
+        difference |= (low ^ value) | (high ^ value);
+        at = at.wrapping_add(2);
+    }
+    difference
+}
