@@ -34,7 +34,12 @@ pub(crate) fn create(bytes: usize) -> Option<u32> {
 /// The calling thread's memory; null for an unknown key, or where there is no memory.
 #[inline(always)]
 pub(crate) fn of_this_thread(key: u32) -> *mut u8 {
-    let Some(record) = guard::record() else { return core::ptr::null_mut() };
+    guard::record().map_or(core::ptr::null_mut(), |record| of(record, key))
+}
+
+/// As [`of_this_thread`]; the record is this thread's.
+#[inline(always)]
+pub(crate) fn of(record: &'static Record, key: u32) -> *mut u8 {
     // ORDERING [none]: Relaxed. Written by this thread.
     let all = record.locals.load(Ordering::Relaxed);
     let index = (key as usize).wrapping_sub(1);

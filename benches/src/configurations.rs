@@ -131,6 +131,12 @@ pub fn all(folder: &Path) -> (Vec<Configuration>, Vec<(String, String)>) {
         let hooked = Configuration::new(name).preload(&[&library, &hooks]).variable("BENCH_HOOKS", letters);
         all.push(hooked.proof(Proof::Hooks(letters.len() as u64)));
     }
+    all.push(
+        Configuration::new("memhook, check")
+            .preload(&[&library])
+            .variable("MEMHOOK", "check")
+            .proof(Proof::Exact),
+    );
     let mut skipped = Vec::new();
     for (name, peer) in [
         ("gperftools MallocHook", gperftools as fn(&Path) -> Result<Vec<Configuration>, String>),

@@ -34,6 +34,7 @@
 //! | `seal` | `set_seal` Release          | `Cell::look` Acquire  | words and zones of this state |
 //! | `break` | `open` Release             | `Cell::look` Acquire  | that they change, before they do |
 
+use super::bytes::{self, Sixteen};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// What is known of a block. Nothing of it is read without `seal` having been checked.
@@ -50,7 +51,7 @@ pub(super) struct Header {
     /// The thread that did, and the entry point.
     freed_in: Word,
     seal: AtomicU64,
-    zone: [Word; 2],
+    zone: Sixteen,
 }
 
 /// A word that is read by other threads while it is written.
@@ -311,9 +312,9 @@ impl Header {
         self.made_in.set(made_in);
         let requested = kind.requested();
         // SAFETY: the caller's contract: there is a red zone of 16 bytes at the least behind the block.
-        unsafe { set_zone(self.block().wrapping_add(requested)) };
+        unsafe { bytes::write(self.block().wrapping_add(requested), ZONE_WORD) };
         // SAFETY: as above, behind the rounded end.
-        unsafe { set_zone(self.block().wrapping_add(rounded(requested))) };
+        unsafe { bytes::write(self.block().wrapping_add(rounded(requested)), ZONE_WORD) };
         self.set_seal(mixed(self.address(), kind.0, maker, made_in) ^ LIVE);
     }
 
@@ -324,7 +325,9 @@ impl Header {
 
     /// The zone in front, for new memory. It is never written again.
     pub(super) fn set_front_zone(&self) {
-        self.zone.iter().for_each(|word| word.set(ZONE_WORD));
+        let at = (&raw const self.zone).cast_mut().cast();
+        // SAFETY: 16 bytes of this header, which is nobody's but the caller's.
+        unsafe { bytes::write(at, ZONE_WORD) };
     }
 
     /// The first word of a cell of the caller's that is live with both zones untouched; `None` where
@@ -338,32 +341,43 @@ impl Header {
         // ORDERING [none]: Relaxed. The program handed the block over to this thread.
         let seal = self.seal.load(Ordering::Relaxed);
         let kind = Kind(self.kind.get());
-        if seal ^ self.mixed() != LIVE {
+        if seal ^ mixed(self.address(), kind.0, self.maker.get(), self.made_in.get()) != LIVE {
             return None;
         }
         let requested = kind.requested();
+        let mut all = self.front();
         // SAFETY: the seal says that the size is the block's; see `make`.
-        let behind = unsafe { zone_at(self.block().wrapping_add(requested)) };
+        all.expect(unsafe { bytes::read(self.block().wrapping_add(requested)) }, ZONE_WORD);
         // SAFETY: as above.
-        let end = unsafe { zone_at(self.block().wrapping_add(rounded(requested))) };
-        let front = (self.zone[0].get() ^ ZONE_WORD) | (self.zone[1].get() ^ ZONE_WORD);
-        (front | behind | end == 0).then_some(kind)
+        all.expect(unsafe { bytes::read(self.block().wrapping_add(rounded(requested))) }, ZONE_WORD);
+        all.is_met().then_some(kind)
+    }
+
+    /// The zone in front, for a comparison.
+    #[inline(always)]
+    fn front(&self) -> bytes::Expectation {
+        let mut all = bytes::Expectation::new();
+        let at = (&raw const self.zone).cast_mut().cast();
+        // SAFETY: 16 bytes of this header.
+        all.expect(unsafe { bytes::read(at) }, ZONE_WORD);
+        all
     }
 
     /// Makes a live cell that is sound a freed one, its block filled with `poison`.
     ///
     /// # Safety
     ///
-    /// The cell is the caller's own.
+    /// The cell is the caller's own, and of this kind.
     #[inline(always)]
-    pub(super) unsafe fn release(&self, freer: u64, freed_in: FreedIn, poison: u64) {
-        let seal = self.mixed() ^ FREED;
+    pub(super) unsafe fn release(&self, kind: Kind, freer: u64, freed_in: FreedIn, poison: u64) {
+        // ORDERING [none]: Relaxed. The cell is this thread's.
+        let seal = self.seal.load(Ordering::Relaxed) ^ LIVE ^ FREED;
         self.open();
         self.freer.set(freer);
         self.freed_in.set(freed_in.0);
-        let words = rounded(Kind(self.kind.get()).requested()) / 8;
+        let filled = rounded(kind.requested());
         // SAFETY: up to the rounded end, which is the cell's.
-        unsafe { fill(self.block().cast(), words, poison) };
+        unsafe { bytes::fill(self.block(), filled, poison) };
         self.set_seal(seal);
     }
 
@@ -377,21 +391,32 @@ impl Header {
         &self.freed_in
     }
 
-    /// Whether a freed cell of the caller's, with `words` words of `poison`, is untouched.
+    /// Whether the zones of a freed cell of the caller's and `filled` bytes of `poison` are untouched. What is
+    /// known of it is not looked at.
     ///
     /// # Safety
     ///
-    /// The cell is freed or broken, the caller's own, and has at least so many words.
+    /// The cell is freed or broken, the caller's own, and has at least so many bytes, a multiple of 16.
     #[inline(always)]
-    pub(super) unsafe fn is_sound_freed(&self, words: usize, poison: u64) -> bool {
-        // ORDERING [none]: Relaxed. The cell is this thread's.
-        let seal = self.seal.load(Ordering::Relaxed) ^ self.mixed() ^ FREED;
-        let front = (self.zone[0].get() ^ ZONE_WORD) | (self.zone[1].get() ^ ZONE_WORD);
+    pub(super) unsafe fn is_sound_freed(&self, filled: usize, poison: u64) -> bool {
+        let mut all = self.front();
         // SAFETY: the caller's contract.
-        let body = unsafe { differs(self.block().cast(), words, poison) };
+        unsafe { all.expect_all(self.block(), filled, poison) };
         // SAFETY: the zone behind them.
-        let end = unsafe { zone_at(self.block().wrapping_add(words * 8)) };
-        seal | front | body | end == 0
+        all.expect(unsafe { bytes::read(self.block().wrapping_add(filled)) }, ZONE_WORD);
+        all.is_met()
+    }
+
+    /// The same for a cell of whatever size and filling.
+    ///
+    /// # Safety
+    ///
+    /// The cell is freed or broken, and the caller's own.
+    pub(super) unsafe fn is_sound_as_freed(&self) -> bool {
+        let (State::Freed(facts), _) = self.state() else { return false };
+        let poison = 0x0101_0101_0101_0101 * u64::from(facts.freed_in.poison());
+        // SAFETY: so many bytes were filled when it was freed.
+        unsafe { self.is_sound_freed(rounded(facts.kind.requested()), poison) }
     }
 
     /// What the header says at this moment, whoever the cell belongs to.
@@ -424,57 +449,4 @@ impl Header {
         // ORDERING [none]: Relaxed. Ordered by the fence.
         self.seal.load(Ordering::Relaxed) == seal
     }
-}
-
-/// # Safety
-///
-/// 16 bytes may be written there.
-#[inline(always)]
-unsafe fn set_zone(at: *mut u8) {
-    // SAFETY: the caller's contract.
-    unsafe { at.cast::<[u64; 2]>().write_unaligned([ZONE_WORD; 2]) };
-}
-
-/// 0 where 16 bytes of red zone are untouched.
-///
-/// # Safety
-///
-/// 16 bytes may be read there.
-#[inline(always)]
-unsafe fn zone_at(at: *mut u8) -> u64 {
-    // SAFETY: the caller's contract.
-    let [low, high] = unsafe { at.cast::<[u64; 2]>().read_unaligned() };
-    (low ^ ZONE_WORD) | (high ^ ZONE_WORD)
-}
-
-/// # Safety
-///
-/// `words`, an even number, may be written there; aligned to 16.
-#[inline(always)]
-unsafe fn fill(at: *mut u64, words: usize, value: u64) {
-    let end = at.wrapping_add(words);
-    let mut at = at;
-    while at < end {
-        // SAFETY: below the end, of which the caller says that it may be written.
-        unsafe { at.cast::<[u64; 2]>().write([value; 2]) };
-        at = at.wrapping_add(2);
-    }
-}
-
-/// 0 where all `words` words, an even number, are `value`.
-///
-/// # Safety
-///
-/// They may be read; aligned to 16.
-#[inline(always)]
-unsafe fn differs(at: *mut u64, words: usize, value: u64) -> u64 {
-    let end = at.wrapping_add(words);
-    let (mut at, mut difference) = (at, 0);
-    while at < end {
-        // SAFETY: below the end, of which the caller says that it may be read.
-        let [low, high] = unsafe { at.cast::<[u64; 2]>().read() };
-        difference |= (low ^ value) | (high ^ value);
-        at = at.wrapping_add(2);
-    }
-    difference
 }

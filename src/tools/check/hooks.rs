@@ -90,8 +90,8 @@ unsafe fn make<const EXTRA: bool>(next: *mut memhook_next, requested: usize, cal
         if let Some(cell) = shelves.take(class) {
             // SAFETY: from this thread's shelf, hence ours alone.
             let header = unsafe { cell.header() };
-            // SAFETY: the cells of this class have so many words.
-            if unsafe { header.is_sound_freed(class * 2, settings::poison()) } {
+            // SAFETY: the cells of this class have so many bytes.
+            if unsafe { header.is_sound_freed(class * 16, settings::poison()) } {
                 let kind = Kind::new(requested, USUAL, call.entry, true);
                 header.open();
                 // SAFETY: a cell of the class of this size.
@@ -230,8 +230,13 @@ unsafe extern "C" fn free<const EXTRA: bool>(
     // SAFETY: a block that this interceptor made.
     let header = unsafe { cell.header() };
     // SAFETY: as above; it was live until now.
-    let sound = unsafe { header.sound_live() }.filter(|_| call.entry == MEMHOOK_ENTRY_FREE);
-    let Some(kind) = sound.or_else(|| judge_free(cell, call)) else { return };
+    let kind = match unsafe { header.sound_live() } {
+        Some(kind) if call.entry == MEMHOOK_ENTRY_FREE => kind,
+        _ => {
+            let Some(kind) = judge_free(cell, call) else { return };
+            kind
+        }
+    };
     if kind.is_usual()
         && kind.requested() <= SMALL
         && let Some(shelves) = Shelves::open()
@@ -240,7 +245,7 @@ unsafe extern "C" fn free<const EXTRA: bool>(
         let poison = settings::poison();
         let by = FreedIn::new(shelves.thread(), call.entry, poison);
         // SAFETY: a block that this interceptor made.
-        unsafe { header.release(origin::<EXTRA>(call), by, poison) };
+        unsafe { header.release(kind, origin::<EXTRA>(call), by, poison) };
         if shelves.put(class, cell) {
             return;
         }
@@ -305,6 +310,12 @@ fn retire(cell: Cell, bytes: usize, call: &memhook_call) {
 #[inline(never)]
 fn leaves(cell: Cell, call: &memhook_call) {
     // SAFETY: taken from a shelf or the queue, hence the caller's own.
+    let header = unsafe { cell.header() };
+    // SAFETY: as above.
+    if unsafe { header.is_sound_as_freed() } {
+        return give_back(cell);
+    }
+    // SAFETY: as above.
     let found = unsafe { faults::of_cell(cell, true) };
     found.iter().flatten().for_each(|fault| deliver(fault, Finder::Call(call)));
     give_back(cell);
@@ -330,7 +341,7 @@ unsafe fn release_large(next: *mut memhook_next, cell: Cell, kind: Kind, freer: 
     }
     let poison = settings::poison();
     // SAFETY: the caller's contract.
-    unsafe { header.release(freer, FreedIn::new(memhook_thread(), call.entry, poison), poison) };
+    unsafe { header.release(kind, freer, FreedIn::new(memhook_thread(), call.entry, poison), poison) };
     retire(cell, bytes, call);
 }
 
@@ -429,7 +440,7 @@ unsafe fn release_old<const EXTRA: bool>(
     // SAFETY: the caller's contract.
     let header = unsafe { cell.header() };
     // SAFETY: the caller's contract.
-    unsafe { header.release(origin::<EXTRA>(call), by, poison) };
+    unsafe { header.release(kind, origin::<EXTRA>(call), by, poison) };
     let class = class_of(kind.requested());
     if !Shelves::open().is_some_and(|shelves| shelves.put(class, cell)) {
         overflows(class, cell, call);

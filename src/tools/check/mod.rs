@@ -11,10 +11,11 @@
 //! report           saying what is wrong: faults, origin, frames
 //! shelves          what each thread has freed and not given back
 //! places           where all cells are
-//! cell             one block between its red zones
+//! cell bytes       one block between its red zones
 //! fill             bytes in new and freed blocks, and nothing else
 //! ```
 
+mod bytes;
 mod cell;
 mod faults;
 mod fill;

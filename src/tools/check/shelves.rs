@@ -13,7 +13,7 @@
 use super::cell::{Cell, HEADER, State, tail};
 use super::places;
 use crate::abi::memhook_local;
-use crate::api::local::{memhook_local_create, memhook_local_get, memhook_thread};
+use crate::api::local::{memhook_local_create, memory_and_thread};
 use core::cell::Cell as Field;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
@@ -109,11 +109,11 @@ fn set_limits(budget: usize, limit: u32) {
     LIMIT.store(limit, Ordering::Relaxed);
 }
 
-/// The calling thread at this time.
+/// The thread with this number at this time.
 #[inline(always)]
-fn owner_now() -> u64 {
+fn owner_now(number: u64) -> u64 {
     // ORDERING [none]: Relaxed. See `set_limits`.
-    memhook_thread() | PERIOD.load(Ordering::Relaxed)
+    number | PERIOD.load(Ordering::Relaxed)
 }
 
 /// This thread's shelves, as long as one call uses them.
@@ -124,11 +124,11 @@ impl Shelves {
     #[inline(always)]
     pub(super) fn open() -> Option<Shelves> {
         // ORDERING [none]: Relaxed. The key alone.
-        let memory = memhook_local_get(KEY.load(Ordering::Relaxed));
+        let (memory, number) = memory_and_thread(KEY.load(Ordering::Relaxed));
         // SAFETY: NULL, or memory for a `Thread` that is this thread's; zero is a valid one.
         let thread = unsafe { memory.cast::<Thread>().as_ref() }?;
-        if thread.owner.get() != owner_now() {
-            inherit(thread);
+        if thread.owner.get() != owner_now(number) {
+            inherit(thread, number);
         }
         if thread.busy.get() {
             return None;
@@ -250,8 +250,8 @@ impl Drop for Shelves {
 /// started or stopped: then what is kept from before goes back unchecked, as other bytes may be expected in it.
 #[cold]
 #[inline(never)]
-fn inherit(thread: &Thread) {
-    let (before, now) = (thread.owner.get(), owner_now());
+fn inherit(thread: &Thread, number: u64) {
+    let (before, now) = (thread.owner.get(), owner_now(number));
     if before << (64 - PERIOD_SHIFT) != now << (64 - PERIOD_SHIFT) {
         thread.busy.set(false);
     }
