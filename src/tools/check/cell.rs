@@ -1,17 +1,20 @@
 //! A *cell*: one piece of the backend's memory with the program's block in it, between red zones.
 //!
 //! ```text
-//!  whole          header                        block             end        end rounded up to 16
-//!  │ alignment    │ 48 bytes: what is known │16 │ requested bytes │ 16 to 31 bytes │
-//!  └──────────────┴─────────────────────────┴───┴─────────────────┴────────────────┘
-//!                                           zone                   zone
+//!  whole          header                          block             end
+//!  │ alignment    │ 32 bytes: what is known │ 32 │ requested bytes │ 16 to 31 bytes │
+//!  └──────────────┴─────────────────────────┴────┴─────────────────┴────────────────┘
+//!                                            zone                   zone
 //! ```
+//!
+//! When the block is freed, half of the zone before it becomes what is known of that, and the zone behind it
+//! begins at a multiple of 16.
 //!
 //! Never: allocates, reports. What is found is said by `report`.
 //!
 //! # State
 //!
-//! The header's last word, its *seal*, is made of the cell's address, its other words and the state, so that
+//! A word of the header, its *seal*, is made of the cell's address, its other words and the state, so that
 //! one that was written over is no seal at all.
 //!
 //! ```text
@@ -46,11 +49,11 @@ pub(super) struct Header {
     maker: Word,
     /// The thread that did, and its count of allocations.
     made_in: Word,
-    /// Who freed it.
-    freer: Word,
-    /// The thread that did, and the entry point.
-    freed_in: Word,
     seal: AtomicU64,
+    /// Who freed it. Zone before that.
+    freer: Word,
+    /// The thread that did, and the entry point. Zone before that.
+    freed_in: Word,
     zone: Sixteen,
 }
 
@@ -72,9 +75,11 @@ impl Word {
     }
 }
 
-/// Bytes of the header, of which the last 16 are red zone.
+/// Bytes of the header, its zone included.
 pub(super) const HEADER: usize = size_of::<Header>();
-const _: () = assert!(HEADER == 64);
+/// Bytes of zone before a live block.
+pub(super) const FRONT: usize = HEADER - core::mem::offset_of!(Header, freer);
+const _: () = assert!(HEADER == 64 && FRONT == 32);
 /// The smallest red zone, on either side.
 pub(super) const ZONE: usize = 16;
 /// What every cell has beside its block, the end of which is rounded up to this.
@@ -311,6 +316,8 @@ impl Header {
         self.maker.set(maker);
         self.made_in.set(made_in);
         let requested = kind.requested();
+        self.freer.set(ZONE_WORD);
+        self.freed_in.set(ZONE_WORD);
         // SAFETY: the caller's contract: there is a red zone of 16 bytes at the least behind the block.
         unsafe { bytes::write(self.block().wrapping_add(requested), ZONE_WORD) };
         // SAFETY: as above, behind the rounded end.
@@ -346,6 +353,9 @@ impl Header {
         }
         let requested = kind.requested();
         let mut all = self.front();
+        let at = (&raw const self.freer).cast_mut().cast();
+        // SAFETY: 16 bytes of this header.
+        all.expect(unsafe { bytes::read(at) }, ZONE_WORD);
         // SAFETY: the seal says that the size is the block's; see `make`.
         all.expect(unsafe { bytes::read(self.block().wrapping_add(requested)) }, ZONE_WORD);
         // SAFETY: as above.
@@ -353,7 +363,7 @@ impl Header {
         all.is_met().then_some(kind)
     }
 
-    /// The zone in front, for a comparison.
+    /// The zone in front that is always there, for a comparison.
     #[inline(always)]
     fn front(&self) -> bytes::Expectation {
         let mut all = bytes::Expectation::new();

@@ -2,7 +2,7 @@
 //!
 //! Never: reports, writes to a cell.
 
-use super::cell::{Cell, Facts, Header, State, ZONE, ZONE_BYTE, rounded};
+use super::cell::{Cell, FRONT, Facts, Header, State, ZONE, ZONE_BYTE, rounded};
 use super::{MEMHOOK_CHECK_OVERFLOW, MEMHOOK_CHECK_UNDERFLOW, MEMHOOK_CHECK_WRITE_AFTER_FREE};
 
 /// As many bytes of damage are kept, for a person.
@@ -35,13 +35,16 @@ pub(super) struct Shown {
     pub(super) len: usize,
     /// From the block's beginning to the first of them.
     pub(super) offset: isize,
+    /// What each of them should be.
+    pub(super) expected: Option<u8>,
 }
+
+const NOTHING: Shown = Shown { bytes: [0; SHOWN], len: 0, offset: 0, expected: None };
 
 impl Fault {
     /// About no block.
     pub(super) fn of(kind: u32, given: usize) -> Fault {
-        let shown = Shown { bytes: [0; SHOWN], len: 0, offset: 0 };
-        Fault { kind, given, block: 0, facts: None, is_freed: false, offset: 0, span: 0, shown }
+        Fault { kind, given, block: 0, facts: None, is_freed: false, offset: 0, span: 0, shown: NOTHING }
     }
 
     /// About a block.
@@ -51,8 +54,15 @@ impl Fault {
         Fault { block, facts, is_freed, offset, ..self }
     }
 
-    fn damaged(self, at: isize, span: usize, from: isize, to: isize) -> Fault {
-        let mut shown = Shown { bytes: [0; SHOWN], len: 0, offset: from };
+    /// With damage `at` so many bytes from the block's beginning, `span` bytes of it; shown are the bytes `from` the one
+    /// `to` the other.
+    fn damaged(
+        self,
+        (at, span): (isize, usize),
+        (from, to): (isize, isize),
+        expected: impl Into<Option<u8>>,
+    ) -> Fault {
+        let mut shown = Shown { offset: from, expected: expected.into(), ..NOTHING };
         let len = usize::try_from(to - from).unwrap_or(0).min(SHOWN);
         for byte in shown.bytes.iter_mut().take(len) {
             // SAFETY: `from` and `to` are within the cell, by who calls.
@@ -95,7 +105,7 @@ pub(super) unsafe fn of_cell(cell: Cell, is_own: bool) -> [Option<Fault>; 2] {
             // SAFETY: the header's own bytes.
             let near = unsafe { damage(cell.block(), front, 0, ZONE_BYTE) };
             let (_, beyond) = near.unwrap_or((front, 0));
-            [Some(fault.damaged(front - 1, beyond + 1, header, header + SHOWN as isize)), None]
+            [Some(fault.damaged((front - 1, beyond + 1), (header, header + SHOWN as isize), None)), None]
         }
         // SAFETY: as above, and the state is known.
         State::Live(facts) => unsafe { of_live(cell, facts) },
@@ -116,7 +126,7 @@ unsafe fn of_live(cell: Cell, facts: Facts) -> [Option<Fault>; 2] {
     // SAFETY: the zone behind the block.
     let behind = unsafe { damage(cell.block(), requested, end, ZONE_BYTE) }.map(|(at, span)| {
         let fault = Fault::of(MEMHOOK_CHECK_OVERFLOW, 0).about(cell, Some(facts), false);
-        fault.damaged(at, span, requested, end)
+        fault.damaged((at, span), (requested, end), ZONE_BYTE)
     });
     [front, behind]
 }
@@ -129,15 +139,20 @@ unsafe fn of_freed(cell: Cell, facts: Facts) -> [Option<Fault>; 2] {
     let front = unsafe { of_front(cell, facts, true) };
     let body = rounded(facts.kind.requested()) as isize;
     let end = body + ZONE as isize;
+    let poison = facts.freed_in.poison();
     // SAFETY: the block, up to its rounded end.
-    let inside = unsafe { damage(cell.block(), 0, body, facts.freed_in.poison()) };
+    let inside = unsafe { damage(cell.block(), 0, body, poison) };
     // SAFETY: the zone behind it.
     let behind = unsafe { damage(cell.block(), body, end, ZONE_BYTE) };
-    let last = inside.or(behind).map(|(at, span)| {
-        let fault = Fault::of(MEMHOOK_CHECK_WRITE_AFTER_FREE, 0).about(cell, Some(facts), true);
-        let from = at & !(ZONE as isize - 1);
-        fault.damaged(at, span, from, (from + SHOWN as isize).min(end))
-    });
+    let fault = Fault::of(MEMHOOK_CHECK_WRITE_AFTER_FREE, 0).about(cell, Some(facts), true);
+    let last = match (inside, behind) {
+        (Some(found), _) => {
+            let from = found.0 & !(ZONE as isize - 1);
+            Some(fault.damaged(found, (from, body.min(from + SHOWN as isize)), poison))
+        }
+        (None, Some(found)) => Some(fault.damaged(found, (body, end), ZONE_BYTE)),
+        (None, None) => None,
+    };
     [front, last]
 }
 
@@ -145,9 +160,10 @@ unsafe fn of_freed(cell: Cell, facts: Facts) -> [Option<Fault>; 2] {
 ///
 /// As [`of_live`].
 unsafe fn of_front(cell: Cell, facts: Facts, is_freed: bool) -> Option<Fault> {
+    let from = if is_freed { -(ZONE as isize) } else { -(FRONT as isize) };
     // SAFETY: the zone before the block.
-    let (at, span) = unsafe { damage(cell.block(), -(ZONE as isize), 0, ZONE_BYTE) }?;
+    let found = unsafe { damage(cell.block(), from, 0, ZONE_BYTE) }?;
     let kind = if is_freed { MEMHOOK_CHECK_WRITE_AFTER_FREE } else { MEMHOOK_CHECK_UNDERFLOW };
     let fault = Fault::of(kind, 0).about(cell, Some(facts), is_freed);
-    Some(fault.damaged(at, span, -(ZONE as isize), 0))
+    Some(fault.damaged(found, (from, 0), ZONE_BYTE))
 }

@@ -5,7 +5,7 @@
 //! It stands nearest the program. Where no interceptor is below it, its cells are the backend's memory, which it
 //! may keep and use again; otherwise they go back through those in the call that frees them.
 
-use super::cell::{Cell, Facts, FreedIn, HEADER, Header, Kind, LARGEST, State, tail};
+use super::cell::{Cell, FreedIn, HEADER, Kind, LARGEST, State, tail};
 use super::faults::{self, Fault};
 use super::frames;
 use super::places;
@@ -264,24 +264,25 @@ fn judge_free(cell: Cell, call: &memhook_call) -> Option<Kind> {
     let found = unsafe { faults::of_cell(cell, true) };
     found.iter().flatten().for_each(|fault| deliver(fault, Finder::Call(call)));
     // SAFETY: as above.
-    let Some(facts) = live_facts(unsafe { cell.header() }) else {
+    let header = unsafe { cell.header() };
+    let State::Live(facts) = header.state().0 else {
         // Nothing is known of it any more, not even where it begins.
         places::forget(cell);
         return None;
     };
+    if found.iter().any(Option::is_some) {
+        // It is said once.
+        header.open();
+        header.set_front_zone();
+        // SAFETY: what it was.
+        unsafe { header.make(facts.kind, facts.maker, facts.made_in) };
+    }
     let sized = [MEMHOOK_ENTRY_FREE_SIZED, MEMHOOK_ENTRY_FREE_ALIGNED_SIZED].contains(&call.entry);
     if sized && call.requested != facts.kind.requested() {
         let fault = Fault::of(MEMHOOK_CHECK_WRONG_SIZE, call.block as usize).about(cell, Some(facts), false);
         deliver(&Fault { span: call.requested, ..fault }, Finder::Call(call));
     }
     Some(facts.kind)
-}
-
-fn live_facts(header: &Header) -> Option<Facts> {
-    match header.state().0 {
-        State::Live(facts) => Some(facts),
-        _ => None,
-    }
 }
 
 /// A freed cell whose shelf is full takes the place of the oldest there, which goes to the queue.

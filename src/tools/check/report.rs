@@ -2,7 +2,6 @@
 //!
 //! Never: holds a lock, or anything that a signal handler or the program's handler could wait for; allocates.
 
-use super::cell::{FreedIn, ZONE, ZONE_BYTE};
 use super::faults::Fault;
 use super::frames;
 use super::origin::{Code, file_name};
@@ -216,7 +215,6 @@ fn details(text: &mut Text, fault: &Fault, finder: Finder, code: &Code) {
         let thread = facts.made_in >> 32;
         doer(text, b"made", (facts.kind.entry(), facts.maker, thread), code);
         if fault.is_freed {
-            let FreedIn(_) = facts.freed_in;
             let by = (facts.freed_in.entry(), facts.freer, facts.freed_in.thread());
             doer(text, b"freed", by, code);
         }
@@ -252,17 +250,10 @@ fn dump(text: &mut Text, fault: &Fault) {
         let two = Field { width: 2, left: false, zero: true };
         text.add(b" ").number(b"", (*byte).into(), 16, false, two);
     }
-    let poison = fault.facts.map_or(0, |facts| facts.freed_in.poison());
-    let expected = match fault.kind {
-        MEMHOOK_CHECK_WRITE_AFTER_FREE if shown.offset >= 0 => Some(poison),
-        _ if fault.facts.is_some() => Some(ZONE_BYTE),
-        _ => None,
-    };
-    if let Some(byte) = expected {
+    if let Some(byte) = shown.expected {
         text.add(b", untouched they are ").number(b"", byte.into(), 16, false, Field::of(2));
     }
     text.add(b"\n");
-    const { assert!(ZONE <= faults::SHOWN) };
 }
 
 fn entry_name(entry: u32) -> &'static [u8] {

@@ -82,9 +82,11 @@ fn perturb(options: &mut memhook_check_options, byte: u8) -> u32 {
     MEMHOOK_CHECK_FILL_NEW | MEMHOOK_CHECK_FILL_FREED
 }
 
-/// What the variables `MALLOC_CHECK_`, `MALLOC_PERTURB_` and `GLIBC_TUNABLES` ask for, if anything.
+/// What the variables `MALLOC_CHECK_`, `MALLOC_PERTURB_` and `GLIBC_TUNABLES` ask for, if anything and if `MEMHOOK`
+/// does not.
 pub(in crate::tools) fn by_variables() {
-    if environment::is_privileged() {
+    // ORDERING [none]: Relaxed. Written by this thread, if by any.
+    if environment::is_privileged() || STATE.load(Ordering::Relaxed) != OFF {
         return;
     }
     let tunables = environment::variable(b"GLIBC_TUNABLES").unwrap_or(&[]);
