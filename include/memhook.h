@@ -774,8 +774,8 @@ typedef struct memhook_fail_rule {
    */
   const void *caller_to;
   /**
-   * Selects: callers in the shared objects, of those loaded now, whose path contains these
-   * characters. For the executable itself, which has no path here, use the two addresses.
+   * Selects: callers in the executable and the shared objects, of those loaded now, whose path
+   * contains these characters.
    */
   const char *object;
   /**

@@ -21,10 +21,36 @@ nth: this thread .X., another ......
 8 of 8 failed as they should, 6 of them by the rule; lives on
 realloc to nothing is a free: yes
 .. X
-by caller: 1, not 0; by object: 1, not 0
+by caller: 1, not 0; by object: 1, not 0; by executable: 1, not 0
+after bytes: 0 1 1
 X.X.
 stopped already: ESRCH
 goes on
+",
+        );
+    }
+}
+
+/// Each entry point that makes blocks fails in its turn as its manual page says, and nothing else is disturbed.
+#[test]
+fn every_failure_point_is_walked_through() {
+    for link in [Link::Shared, Link::Archive] {
+        expect(
+            "tool_fail_walk",
+            link,
+            "\
+run 1: malloc NULL ENOMEM
+run 2: calloc NULL ENOMEM
+run 3: realloc NULL ENOMEM
+run 4: realloc (NULL) NULL ENOMEM
+run 5: reallocarray NULL ENOMEM
+run 6: memalign NULL ENOMEM
+run 7: aligned_alloc NULL ENOMEM
+run 8: posix_memalign ENOMEM
+run 9: valloc NULL ENOMEM
+run 10: pvalloc NULL ENOMEM
+run 11: strdup NULL ENOMEM
+run 12: nothing failed
 ",
         );
     }
@@ -100,13 +126,35 @@ fn unknown_tools_are_refused_with_those_that_there_are() {
     }
 }
 
-/// What glibc's own functions say of its heap stays true with the library in place.
+/// What glibc's own functions do and say of its heap stays true with the library in place, in the initialize hook and
+/// in main, with hooks in force and with a tool that makes blocks larger.
 #[test]
 fn allocators_own_view_goes_on_working() {
+    let said = |written: &str| {
+        format!(
+            "above the threshold: mapped, below: heap\nin use: counted\nearly: set, counted, trimmed, {written}\n\
+             trimmed: 1, heap shrank\nmalloc_info: written\n"
+        )
+    };
     for link in [Link::Shared, Link::Archive, Link::Static] {
         let program = build("tool_mallopt", link);
-        let outcome = run(Command::new(program).env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0"));
-        let said = "above the threshold: mapped, below: heap\nin use counted, trimmed, written\n";
-        assert_eq!(outcome, Outcome { status: 0, stdout: said.into(), stderr: String::new() }, "{link:?}");
+        let asked = |variables: &[(&str, &str)]| {
+            let mut command = Command::new(&program);
+            run(command.env_remove("GLIBC_TUNABLES").env_remove("MEMHOOK").envs(variables.iter().copied()))
+        };
+        let tunables = "glibc.malloc.tcache_count=0:glibc.malloc.mmap_threshold=300000";
+        for variables in [&[][..], &[("GLIBC_TUNABLES", tunables)], &[("MEMHOOK", "check")]] {
+            let outcome = asked(variables);
+            assert_eq!((outcome.status, outcome.stdout), (0, said("not written")), "{link:?} {variables:?}");
+            // malloc_stats: one arena, in use, one mapping in its time.
+            let lines: Vec<_> = outcome.stderr.lines().collect();
+            assert!(lines.len() == 8 && lines[0] == "Arena 0:", "{link:?} {variables:?}: {lines:?}");
+            assert!(lines[6].ends_with("=          1"), "{link:?} {variables:?}: {lines:?}");
+        }
+        let early = asked(&[("EARLY_STDIO", "1")]);
+        assert_eq!((early.status, early.stdout), (0, said("written")), "{link:?}");
+        let [stats, info] =
+            ["Arena 0:\nsystem bytes", "max mmap bytes   =          0\n<malloc version=\"1\">"];
+        assert!(early.stderr.starts_with(stats) && early.stderr.contains(info), "{link:?}: {}", early.stderr);
     }
 }
