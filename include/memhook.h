@@ -139,6 +139,12 @@
 #define MEMHOOK_OF_NOBODY 4
 
 /**
+ * Flag of a hook: its callbacks call `memhook_frames()`. While it is in force, every call costs a few instructions
+ * more.
+ */
+#define MEMHOOK_WANTS_FRAMES 8
+
+/**
  * Kind of a hook: interceptor.
  */
 #define MEMHOOK_KIND_INTERCEPTOR 1
@@ -393,7 +399,7 @@ typedef struct memhook_interceptor {
    */
   int32_t priority;
   /**
-   * `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, `MEMHOOK_OF_NOBODY`, or 0.
+   * `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, `MEMHOOK_OF_NOBODY`, `MEMHOOK_WANTS_FRAMES`, or 0.
    */
   uint32_t flags;
   /**
@@ -477,7 +483,7 @@ typedef struct memhook_observer {
    */
   int32_t priority;
   /**
-   * `MEMHOOK_THIS_THREAD` or 0.
+   * `MEMHOOK_THIS_THREAD`, `MEMHOOK_WANTS_FRAMES`, or 0.
    */
   uint32_t flags;
   /**
@@ -1651,6 +1657,39 @@ int memhook_next_is_backend(struct memhook_next *next);
  * `call` was given to the callback.
  */
 size_t memhook_usable_size(const struct memhook_call *call);
+
+/**
+ * From where a call came: its caller, the caller of that, and so on.
+ *
+ * The first address is `call->caller`. The others are found by frame pointers, in functions that were compiled with
+ * them (`-fno-omit-frame-pointer`): behind one that was not, addresses may be missing, and one may be wrong. Never reads
+ * outside the thread's stack. On a signal's alternate stack or a coroutine's the caller is all.
+ *
+ * # Parameters
+ *
+ * - `addresses`: receives the return addresses, innermost first.
+ * - `capacity`: how many there is room for.
+ *
+ * # Returns
+ *
+ * How many there are; 1 without `MEMHOOK_WANTS_FRAMES`; 0 where `capacity` is 0.
+ *
+ * # Threads
+ *
+ * In the callback that `call` was given to, and in its thread, before anything is allocated there. Never waits. The first
+ * time in each thread asks the kernel for the bounds of its stack.
+ *
+ * # Reentrancy
+ *
+ * Only inside a callback.
+ *
+ * # Safety
+ *
+ * `call` was given to the callback of a hook with `MEMHOOK_WANTS_FRAMES`; `addresses` has room for `capacity`.
+ */
+size_t memhook_frames(const struct memhook_call *call,
+                      const void **addresses,
+                      size_t capacity);
 
 /**
  * The allocator below, past all hooks: as malloc(3).

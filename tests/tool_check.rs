@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
-use support::{Link, Outcome, build, compile, expect, folder, library, root, run, run_for};
+use support::{Link, Outcome, build, compile, folder, library, root, run, run_for};
 
 fn faults() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -532,7 +532,70 @@ fn whole_programs_are_checked() {
     }
 }
 
-#[allow(dead_code, reason = "until frames are walked")]
-fn frames() {
-    expect("check_frames", Link::Shared, "");
+#[test]
+fn frames_are_those_of_the_callers() {
+    let said = "\
+nobody wants them: 1
+main: all, three places: 3
+an observer alone: all
+four megabytes down: all
+thread: all
+thread: all
+signal's own stack: the caller
+coroutine: the caller
+main again: all
+";
+    for link in [Link::Shared, Link::Archive, Link::Static] {
+        let program = folder(&format!("frames-{link:?}")).join("frames");
+        let source = root().join("tests/c/frames.c");
+        let program = compile(&source, &program, link).arg("-fno-omit-frame-pointer").run();
+        let outcome = run(&mut Command::new(program));
+        assert_eq!(outcome, Outcome { status: 0, stdout: said.into(), stderr: String::new() }, "{link:?}");
+    }
+}
+
+/// With frames a message says from where the callers were called.
+#[test]
+fn message_has_the_frames_that_were_asked_for() {
+    let source = root().join("tests/c/check_faults.c");
+    let program = compile(&source, &folder("check-frames").join("faulty"), Link::None);
+    let program = program.arg("-rdynamic").arg("-fno-omit-frame-pointer").run();
+    let mut command = Command::new(program);
+    command.arg("double_free").env("LD_PRELOAD", library()).env("MEMHOOK", "check=frames:3");
+    let outcome = run(&mut command);
+    let called = |function: &str| format!("    called at 0x? (faulty+0x? {function}+0x?)\n");
+    let main = called("main");
+    // What calls main has no name.
+    let start = "    called at 0x? (libc.so.6+0x?)\n".to_owned();
+    let lines = [
+        at("found by free", "double_free", 1),
+        main.clone(),
+        start.clone(),
+        at("made by malloc", "block", 1),
+        called("double_free"),
+        main.clone(),
+        at("freed by free", "double_free", 1),
+        main,
+        start,
+    ];
+    let wanted = message("double free: block 0x? of 24 bytes is freed already", &lines);
+    assert_eq!((outcome.status, without_addresses(&outcome.stderr)), (ABORTED, wanted));
+}
+
+/// Frames are walked in programs that have none too, on every thread, without harm.
+#[test]
+fn no_word_with_frames() {
+    if is_installed("python3") {
+        let code = "import json, threading\n\
+                    def work(): return [json.dumps({str(i): [i] * 9}) for i in range(2000)]\n\
+                    threads = [threading.Thread(target=work) for _ in range(4)]\n\
+                    [t.start() for t in threads]; [t.join() for t in threads]; print('done with it')";
+        let ran = |words: &str| {
+            let mut command = Command::new("python3");
+            command.args(["-c", code]).env("PYTHONMALLOC", "malloc").env("LD_PRELOAD", library());
+            run_for(command.env("MEMHOOK", words), 300)
+        };
+        let wanted = Outcome { status: 0, stdout: "done with it\n".into(), stderr: String::new() };
+        assert_eq!(ran("check=report,frames:16"), wanted);
+    }
 }

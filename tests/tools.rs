@@ -1,7 +1,7 @@
 //! The tools on top of the hooks: by their functions, and by the environment variable `MEMHOOK`.
 
 use std::process::Command;
-use support::{Link, Outcome, build, compile, expect, folder, library, root, run};
+use support::{Link, build, compile, expect, folder, library, root, run};
 
 #[test]
 fn fail_rules_do_what_they_say() {

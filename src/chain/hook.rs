@@ -519,6 +519,11 @@ impl Hook {
         self.interceptor().is_some_and(|table| table.flags & MEMHOOK_OF_NOBODY != 0)
     }
 
+    /// Whether its callbacks ask for the callers of callers.
+    pub(crate) fn wants_frames(&self) -> bool {
+        self.fixed().table.common().flags & MEMHOOK_WANTS_FRAMES != 0
+    }
+
     pub(crate) fn info(&self) -> memhook_hook_info {
         let Common { kind, flags, .. } = self.fixed().table.common();
         memhook_hook_info {

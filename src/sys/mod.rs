@@ -10,6 +10,7 @@ pub(crate) mod futex;
 pub(crate) mod maps;
 pub(crate) mod pages;
 pub(crate) mod probe;
+pub(crate) mod stack;
 mod syscall;
 pub(crate) mod thread;
 pub(crate) mod tls;

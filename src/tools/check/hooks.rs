@@ -35,13 +35,13 @@ const LARGE_CALLOC: usize = 128 * 1024;
 const LARGE: usize = 32 * 1024;
 
 /// The callbacks: `EXTRA` where more than the usual is asked for, see [`settings`].
-pub(super) fn table<const EXTRA: bool>() -> memhook_interceptor {
+pub(super) fn table<const EXTRA: bool>(wants_frames: bool) -> memhook_interceptor {
     memhook_interceptor {
         struct_size: size_of::<memhook_interceptor>(),
         name: c"check".as_ptr(),
         // Below what makes calls fail, above all others.
         priority: i32::MAX - 1,
-        flags: 0,
+        flags: if wants_frames { MEMHOOK_WANTS_FRAMES } else { 0 },
         object: core::ptr::null(),
         user: core::ptr::null_mut(),
         malloc: Some(malloc::<EXTRA>),

@@ -237,13 +237,12 @@ fn start(options: &memhook_check_options) -> c_int {
     settings::set_status(None);
     let tables = match (fills_only, extra) {
         (true, _) => [Some(fill::table(settings.poison, options.flags)), None],
-        (_, true) => [Some(hooks::table::<true>()), Some(strays::table())],
-        (_, false) => [Some(hooks::table::<false>()), Some(strays::table())],
+        (_, true) => [Some(hooks::table::<true>(settings.frames > 1)), Some(strays::table())],
+        (_, false) => [Some(hooks::table::<false>(false)), Some(strays::table())],
     };
     let mut error = 0;
     if !fills_only {
         strays::prepare();
-        frames::prepare();
         if !shelves::prepare(options.quarantine()) {
             error = libc::ENOMEM;
         }

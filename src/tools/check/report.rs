@@ -203,14 +203,13 @@ fn foreign(text: &mut Text, fault: &Fault, code: &Code) {
 fn details(text: &mut Text, fault: &Fault, finder: Finder, code: &Code) {
     match finder {
         Finder::Call(call) => {
-            text.add(b"  found by ").add(entry_name(call.entry)).add(b" at ");
-            code.add(text, call.caller as usize);
+            doer(text, b"found", (call.entry, frames::origin(call), memhook_thread()), code);
         }
         Finder::Look(name) => {
             text.add(b"  found by ").add(name.as_bytes());
+            text.add(b", thread ").decimal(memhook_thread()).add(b"\n");
         }
     }
-    text.add(b", thread ").decimal(memhook_thread()).add(b"\n");
     if let Some(facts) = fault.facts {
         let thread = facts.made_in >> 32;
         doer(text, b"made", (facts.kind.entry(), facts.maker, thread), code);

@@ -68,7 +68,6 @@ pub(super) fn fresh() -> Option<u8> {
     (fresh & 0x100 != 0).then_some(fresh as u8)
 }
 
-#[allow(dead_code, reason = "until frames are walked")]
 pub(super) fn frames() -> usize {
     // ORDERING [none]: Relaxed. As above.
     FRAMES.load(Ordering::Relaxed).into()
