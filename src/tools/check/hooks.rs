@@ -196,6 +196,11 @@ unsafe extern "C" fn memalign<const EXTRA: bool>(
     }
     let power = alignment.checked_next_power_of_two().map(|power| power.max(HEADER));
     let Some(offset) = power.filter(|&power| power <= LARGEST && requested <= LARGEST) else {
+        // The backend says why not.
+        // SAFETY: of this call.
+        let none = unsafe { memhook_next_memalign(next, alignment, requested.max(LARGEST)) };
+        // SAFETY: of this call.
+        unsafe { memhook_next_free(next, none) };
         return core::ptr::null_mut();
     };
     let bytes = offset + tail(requested);
