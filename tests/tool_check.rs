@@ -406,6 +406,44 @@ fn wrong_settings_are_refused_with_the_right_ones() {
     }
 }
 
+/// A privileged process is not steered by its environment: a program with a group of its own.
+#[test]
+fn variables_are_ignored_in_a_privileged_process() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let program = build("check_secure", Link::Shared);
+    let variables = [("MEMHOOK", "check"), ("MALLOC_CHECK_", "3"), ("MALLOC_PERTURB_", "165")];
+    let says = || run(Command::new(&program).envs(variables));
+    let wanted = |stdout: &str| Outcome { status: 0, stdout: stdout.into(), stderr: String::new() };
+    assert_eq!(says(), wanted("privileged 0, checked 1\n"));
+    let given = chown(&program, None, Some(1))
+        .and_then(|()| fs::set_permissions(&program, fs::Permissions::from_mode(0o2755)));
+    let outcome = says();
+    if given.is_err() || outcome.stdout.starts_with("privileged 0") {
+        println!("skipped: no program here can be made privileged");
+        return;
+    }
+    assert_eq!(outcome, wanted("privileged 1, checked 0\n"));
+}
+
+/// A signal whose handler allocates, after every single instruction of the checker, over an allocator that may be called
+/// from one.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn signal_after_every_instruction() {
+    let bump = folder("check-bump").join("bump.so");
+    let source = root().join("tests/c/e_bump.c");
+    let bump = compile(&source, &bump, Link::None).arg("-shared").arg("-fPIC").run();
+    let program = build("e_single_step", Link::Shared);
+    for hook in ["observer", "owner"] {
+        let mut command = Command::new(&program);
+        command.args([hook, "1"]).env("MEMHOOK", "check");
+        command.env("LD_PRELOAD", format!("{} {}", library().display(), bump.display()));
+        let said = "survived a signal after every instruction\n";
+        let wanted = Outcome { status: 0, stdout: said.into(), stderr: String::new() };
+        assert_eq!(run_for(&mut command, 200), wanted, "{hook}");
+    }
+}
+
 /// A program, and how it is run in a folder; nothing but its output may be the same with the checker.
 fn program(name: &str, command: &dyn Fn(&Path) -> Command) {
     let ran = |words: Option<&str>| {
