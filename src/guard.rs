@@ -103,6 +103,9 @@ pub(crate) struct Record {
     ways: AtomicU32,
     /// Entry points that arrived since a self-test set the highest bit.
     pub(crate) probe: AtomicU32,
+    /// The frame pointer and the stack pointer with which this thread came to an entry point last, where a hook
+    /// wants to know. Written by the stubs.
+    pub(crate) came_with: [AtomicUsize; 2],
     link: Link<Record>,
 }
 
@@ -185,6 +188,11 @@ static CURSOR: AtomicUsize = AtomicUsize::new(0);
 #[inline(always)]
 pub(crate) fn record() -> Option<&'static Record> {
     known().or_else(claim)
+}
+
+/// The same for an entry stub; null where there is no memory for one.
+pub(crate) extern "C" fn claim_for_stub() -> *const Record {
+    record().map_or(core::ptr::null(), core::ptr::from_ref)
 }
 
 /// This thread's record, if it has one already.

@@ -56,6 +56,7 @@ programs! {
     r6_in_callbacks => "callbacks gave back what others own";
     r6_last_block_in_callback => "released after the callback";
     r6_keepers_see_every_free => "every free was seen";
+    r6_of_nobody => "of nobody: those alone";
     r6_malloc_only_owner => "aligned blocks were nobody's";
 
     r7_reallocarray_overflow => "told: ba";

@@ -17,6 +17,21 @@ pub(crate) enum Mode {
     Observing,
     /// Walk interceptors, and look at every block's owner.
     Full,
+    /// As `Observing`, and note the caller's frame.
+    ObservingFrames,
+    /// As `Full`, and note the caller's frame.
+    FullFrames,
+}
+
+impl Mode {
+    /// The same with the caller's frame noted.
+    pub(crate) fn with_frames(self) -> Mode {
+        match self {
+            Mode::Observing => Mode::ObservingFrames,
+            Mode::Full => Mode::FullFrames,
+            other => other,
+        }
+    }
 }
 
 /// What `CURRENT` points to.
@@ -55,6 +70,10 @@ pub(crate) struct Tables {
     pub(crate) several_after: AfterAlloc,
     /// Tells all observers of a view, which `user` is, of a block that is about to go.
     pub(crate) several_before: Before,
+    /// For [`Mode::ObservingFrames`].
+    pub(crate) observing_frames: [Option<unsafe extern "C" fn()>; 13],
+    /// For [`Mode::FullFrames`].
+    pub(crate) full_frames: [unsafe extern "C" fn(); 13],
 }
 
 static HEADS: Roster<Head> = Roster::new();
@@ -136,6 +155,8 @@ impl Base {
         match head.mode.load(Ordering::Relaxed) {
             m if m == Mode::Full as u32 => Mode::Full,
             m if m == Mode::Observing as u32 => Mode::Observing,
+            m if m == Mode::ObservingFrames as u32 => Mode::ObservingFrames,
+            m if m == Mode::FullFrames as u32 => Mode::FullFrames,
             _ => Mode::Idle,
         }
     }
@@ -247,6 +268,8 @@ impl Head {
                 Mode::Idle => None,
                 Mode::Observing => crate::entry::TABLES.observing.get(i).copied().flatten(),
                 Mode::Full => crate::entry::TABLES.full.get(i).copied(),
+                Mode::ObservingFrames => crate::entry::TABLES.observing_frames.get(i).copied().flatten(),
+                Mode::FullFrames => crate::entry::TABLES.full_frames.get(i).copied(),
             };
             let target = match stub {
                 Some(stub) => stub as *mut (),

@@ -63,10 +63,6 @@ pub(crate) const OWNING: u32 = 2;
 /// Its release has been called.
 pub(crate) const RELEASED: u32 = 3;
 
-/// Flag of an interceptor of the library's own that keeps pointers: its free is called with NULL too,
-/// without a `next` then.
-pub(crate) const SEES_NULL: u32 = 1 << 31;
-
 /// In `holds`: the removal is not complete. Apart from the count, so that a fork child can tell whether a
 /// thread that is gone has given it back.
 const SERVICE: usize = 1 << 32;
@@ -554,9 +550,19 @@ impl Hook {
     /// Whether the hook sees every block's free: it never makes blocks that only it can take back.
     pub(crate) fn keeps_pointers(&self) -> bool {
         self.interceptor().is_some_and(|t| {
-            t.flags & MEMHOOK_KEEPS_POINTERS != 0
+            t.flags & (MEMHOOK_KEEPS_POINTERS | MEMHOOK_OF_NOBODY) != 0
                 || (t.malloc.is_none() && t.realloc.is_none() && t.memalign.is_none())
         })
+    }
+
+    /// Whether the hook is called for blocks that nobody owns, and for no others.
+    pub(crate) fn is_for_strays(&self) -> bool {
+        self.interceptor().is_some_and(|table| table.flags & MEMHOOK_OF_NOBODY != 0)
+    }
+
+    /// Whether its callbacks ask for the callers of callers.
+    pub(crate) fn wants_frames(&self) -> bool {
+        self.fixed().table.common().flags & MEMHOOK_WANTS_FRAMES != 0
     }
 
     pub(crate) fn info(&self) -> memhook_hook_info {
@@ -564,7 +570,7 @@ impl Hook {
         memhook_hook_info {
             id: self.id(),
             kind,
-            flags: flags & !SEES_NULL,
+            flags,
             priority: self.priority(),
             reserved: 0,
             user: self.user(),

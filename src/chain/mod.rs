@@ -40,7 +40,7 @@ mod hook;
 pub(crate) use head::{
     CURRENT, Head, Mode, Tables, base, current, current_head, entries, is_first, publish, reclaim,
 };
-pub(crate) use hook::{Hook, LEAVING, LINKED, OWNING, RELEASED, SEES_NULL, Table};
+pub(crate) use hook::{Hook, LEAVING, LINKED, OWNING, RELEASED, Table};
 
 use crate::abi::*;
 use crate::entry::TABLES;
@@ -150,10 +150,12 @@ pub(crate) struct View {
     pub(crate) realloc_begin: Array<Told<Before>>,
     pub(crate) realloc_commit: Array<Told<AfterAlloc>>,
     pub(crate) realloc_abort: Array<Told<Before>>,
-    /// All interceptors, outermost first.
+    /// All interceptors of new blocks, outermost first.
     pub(crate) interceptors: Array<*const Hook>,
     /// Those of them that see every free.
     pub(crate) keepers: Array<*const Hook>,
+    /// The same and those that see blocks of nobody only.
+    pub(crate) of_strays: Array<*const Hook>,
     /// The owner lists of what malloc, realloc of NULL and memalign make; 0: the backend's.
     pub(crate) owners: [u16; 3],
     /// Whether there is any observer.
@@ -189,8 +191,9 @@ impl Single {
         if alive.clone().any(|hook| hook.thread() != 0) {
             return None;
         }
-        let hook: &'static Hook = alive.find(|hook| hook.interceptor().is_some())?;
-        let alone = alive.all(|hook| hook.interceptor().is_none());
+        let makes = |hook: &'static Hook| hook.interceptor().is_some() && !hook.is_for_strays();
+        let hook: &'static Hook = alive.find(|&hook| makes(hook))?;
+        let alone = !alive.any(makes);
         let table = hook.interceptor().filter(|_| alone && hook.may_own())?;
         // SAFETY: in the section in which the chain is built.
         let list = unsafe { ownership::list(owner) }?;
@@ -211,6 +214,7 @@ impl View {
         realloc_abort: Array::EMPTY,
         interceptors: Array::EMPTY,
         keepers: Array::EMPTY,
+        of_strays: Array::EMPTY,
         owners: [0; 3],
         is_observed: false,
         single: None,
@@ -272,7 +276,7 @@ impl Chain {
         let alive = || hooks.iter().map(|&hook| unsafe { &*hook });
         // The threads that have hooks of their own; at most one for each hook.
         let views = alive().filter(|h| h.thread() != 0).count();
-        let each = 5 * size_of::<Told<Before>>() + 2 * size_of::<*const Hook>();
+        let each = 5 * size_of::<Told<Before>>() + 3 * size_of::<*const Hook>();
         let bytes = size_of::<Chain>()
             + 2 * size_of_val(hooks) // the second for what is laid out and overwritten again
             + views * size_of::<View>()
@@ -370,8 +374,10 @@ fn view(
     let realloc_begin = told!(realloc_begin);
     let realloc_commit = told!(realloc_commit);
     let realloc_abort = told!(realloc_abort);
-    let interceptors = store.array(seen().filter(|h| h.interceptor().is_some()).map(core::ptr::from_ref));
-    let keepers = store.array(seen().filter(|h| h.keeps_pointers()).map(core::ptr::from_ref));
+    let hooks_that = |which: fn(&Hook) -> bool| seen().filter(move |h| which(h)).map(core::ptr::from_ref);
+    let interceptors = store.array(hooks_that(|h| h.interceptor().is_some() && !h.is_for_strays()));
+    let keepers = store.array(hooks_that(|h| h.keeps_pointers() && !h.is_for_strays()));
+    let of_strays = store.array(hooks_that(Hook::keeps_pointers));
     let mut owners = [0; 3];
     type Makes = fn(&memhook_interceptor) -> bool;
     let kinds: [Makes; 3] = [|t| t.malloc.is_some(), |t| t.realloc.is_some(), |t| t.memalign.is_some()];
@@ -400,6 +406,7 @@ fn view(
         realloc_abort,
         interceptors,
         keepers,
+        of_strays,
         owners,
         is_observed: seen().any(|h| h.observer().is_some()),
         single,

@@ -19,7 +19,8 @@ mod zero;
 
 pub(crate) use inner::{Inner, Request, note_backends};
 pub(crate) use next::{
-    claim, next_free, next_malloc, next_memalign, next_realloc, next_usable_size, usable_size_of,
+    claim, next_free, next_is_backend, next_malloc, next_memalign, next_realloc, next_usable_size,
+    usable_size_of,
 };
 pub(crate) use observe::{observed_calloc, observed_free, observed_malloc, observed_realloc};
 pub(crate) use points::{
@@ -31,7 +32,7 @@ pub(crate) use tell::{several_after, several_before};
 
 use crate::abi::*;
 use crate::backend;
-use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Hook, SEES_NULL, View};
+use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Hook, View};
 use crate::grace;
 use crate::grace::Section;
 use crate::guard;
@@ -342,7 +343,7 @@ fn release_in(entered: Option<Section>, ask: &Ask, record: &'static Record, fram
 /// Whether an interceptor has ever wanted to see free(NULL), which hooks do not.
 static NULL_FREES: AtomicBool = AtomicBool::new(false);
 
-/// Has interceptors with the flag [`SEES_NULL`] or [`MEMHOOK_SEES_NULL`] called for free(NULL).
+/// Has interceptors with the flag [`MEMHOOK_SEES_NULL`] called for free(NULL).
 pub(crate) fn give_null_frees(whether: bool) {
     // ORDERING [none]: Relaxed. The publication of the interceptor follows.
     NULL_FREES.store(whether, Ordering::Relaxed);
@@ -370,8 +371,7 @@ fn show_nothing(ask: Ask, record: &'static Record, frame: usize) {
             for &hook in view.interceptors.get() {
                 // SAFETY: in the chain of the call's section.
                 let hook = unsafe { &*hook };
-                let table =
-                    hook.interceptor().filter(|table| table.flags & (SEES_NULL | MEMHOOK_SEES_NULL) != 0);
+                let table = hook.interceptor().filter(|table| table.flags & MEMHOOK_SEES_NULL != 0);
                 let Some((free, user)) = table.and_then(|t| Some((t.free?, t.user))) else { continue };
                 let before = grace::announce_interceptor(record, hook.bit());
                 if hook.is_passed_by() {

@@ -37,6 +37,7 @@ struct Operations {
     free: unsafe fn(*mut memhook_next, *mut c_void),
     usable_size: unsafe fn(*mut memhook_next, *mut c_void) -> usize,
     claim: unsafe fn(*mut memhook_next, &'static Hook),
+    is_backend: unsafe fn(*mut memhook_next) -> bool,
 }
 
 /// The `next` of an interceptor behind which there is the backend only.
@@ -52,6 +53,7 @@ static END: &Operations = &Operations {
     // SAFETY: as above.
     usable_size: |_, block| unsafe { backend::usable_size(block) },
     claim: |_, _| (),
+    is_backend: |_| true,
 };
 
 /// What stands behind a place of a walk.
@@ -72,6 +74,8 @@ static WALK: &Operations = &Operations {
             lists.claim(hook);
         }
     },
+    // SAFETY: as above.
+    is_backend: |next| unsafe { place(next) }.is_end(),
 };
 
 /// The `next` for a callback that stands alone before the backend, in a malloc or free.
@@ -464,6 +468,18 @@ pub(crate) unsafe fn next_usable_size(next: *mut memhook_next, block: *mut c_voi
     let operations = unsafe { operations(next) };
     // SAFETY: as above.
     unsafe { (operations.usable_size)(next, block) }
+}
+
+/// Whether nobody is left between the callback and the backend.
+///
+/// # Safety
+///
+/// As [`next_malloc`].
+pub(crate) unsafe fn next_is_backend(next: *mut memhook_next) -> bool {
+    // SAFETY: the caller's contract.
+    let operations = unsafe { operations(next) };
+    // SAFETY: as above.
+    unsafe { (operations.is_backend)(next) }
 }
 
 /// The usable size of the block that a call is about, for an observer.

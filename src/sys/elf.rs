@@ -403,3 +403,75 @@ impl Object {
         }
     }
 }
+
+/// Objects by what is mapped of them.
+impl Object {
+    /// The object whose file header is mapped at `base`, of which the loader says nothing.
+    ///
+    /// # Safety
+    ///
+    /// The beginning of an object that the loader has loaded.
+    pub(crate) unsafe fn loaded_at(base: usize) -> Option<Object> {
+        // SAFETY: the caller's contract: at least a page is mapped there.
+        let header = unsafe { &*(base as *const libc::Elf64_Ehdr) };
+        if header.e_ident.first_chunk() != Some(b"\x7fELF") {
+            return None;
+        }
+        let phdr = base.wrapping_add(header.e_phoff as usize) as *const libc::Elf64_Phdr;
+        // SAFETY: program headers are in the first page of a loaded object.
+        let segments = unsafe { core::slice::from_raw_parts(phdr, header.e_phnum.into()) };
+        let first = segments.iter().filter(|s| s.p_type == libc::PT_LOAD).map(|s| s.p_vaddr).min()?;
+        // SAFETY: numbers and pointers only.
+        let mut info: libc::dl_phdr_info = unsafe { core::mem::zeroed() };
+        info.dlpi_addr = (base as u64).wrapping_sub(first & !(super::pages::PAGE as u64 - 1));
+        (info.dlpi_phdr, info.dlpi_phnum) = (phdr, header.e_phnum);
+        Some(Object::read(&info))
+    }
+
+    /// The function that holds an address, by the symbols for the dynamic linker, and how far in.
+    pub(crate) fn function_at(&self, address: usize) -> Option<(&'static CStr, usize)> {
+        if !self.is_dynamic() {
+            return None;
+        }
+        let holds = |symbol: &libc::Elf64_Sym| {
+            let start = self.base.wrapping_add(symbol.st_value as usize);
+            symbol.st_info & 15 == STT_FUNC
+                && symbol.st_shndx != SHN_UNDEF
+                && address.wrapping_sub(start) < symbol.st_size as usize
+        };
+        // SAFETY: as many symbols as the object's own hash table is for.
+        let all = unsafe { core::slice::from_raw_parts(self.symbols, self.symbol_count()) };
+        let symbol = all.iter().find(|symbol| holds(symbol))?;
+        // SAFETY: st_name is an offset into the object's string table, which lives as long as its code.
+        let name = unsafe { CStr::from_ptr(self.strings.wrapping_add(symbol.st_name as usize)) };
+        Some((name, address.wrapping_sub(self.base.wrapping_add(symbol.st_value as usize))))
+    }
+
+    /// How many symbols the hash table is for.
+    fn symbol_count(&self) -> usize {
+        if !self.sysv_hash.is_null() {
+            // SAFETY: the table starts with the numbers of buckets and of symbols.
+            return unsafe { *self.sysv_hash.wrapping_add(1) } as usize;
+        }
+        if self.gnu_hash.is_null() {
+            return 0;
+        }
+        // SAFETY: the table starts with four words.
+        let [buckets, first, bloom_words, _] = unsafe { *self.gnu_hash.cast::<[u32; 4]>() };
+        let bucket_table = self.gnu_hash.wrapping_add(4 + 2 * bloom_words as usize);
+        // SAFETY: so many buckets follow.
+        let all = unsafe { core::slice::from_raw_parts(bucket_table, buckets as usize) };
+        let mut index = all.iter().copied().max().unwrap_or(0);
+        if index < first {
+            return first as usize;
+        }
+        loop {
+            let chain = bucket_table.wrapping_add(buckets as usize + (index - first) as usize);
+            index += 1;
+            // SAFETY: chains run through the table up to an entry with bit 0 set.
+            if unsafe { *chain } & 1 != 0 {
+                return index as usize;
+            }
+        }
+    }
+}
