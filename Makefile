@@ -1,8 +1,10 @@
 # make          build into target/dist: what `make install` installs
 # make demo     the main job, seen
 # make test     every test
-# make bench    what an allocation call costs, beside the peers; WHOLE=1: and whole programs
+# make bench    what an allocation call costs, beside the peers; WHOLE=1: and whole programs;
+#               SCALING=1: what grows with threads, hooks and blocks
 # make model    what the memory orderings promise, under loom; a part of make test
+# make fuzz     random programs over the C interface, against the model of tests/properties.rs; RUNS=N
 # make stress   everything at once, for ten minutes
 # make install  PREFIX=/usr/local DESTDIR=
 
@@ -15,7 +17,7 @@ DIST := target/dist
 ENTRIES := malloc free calloc realloc reallocarray memalign aligned_alloc posix_memalign \
            valloc pvalloc malloc_usable_size free_sized free_aligned_sized
 
-.PHONY: all dist demo test bench model model-mutations stress install clean
+.PHONY: all dist demo test bench model model-mutations fuzz stress install clean
 
 all: dist
 
@@ -43,7 +45,12 @@ model-mutations:
 	  --ignored --nocapture every_weakened_ordering
 
 bench: dist
-	$(CARGO) run --release -q -p memhook-bench -- $(if $(WHOLE),--whole) $(BENCH)
+	$(CARGO) run --release -q -p memhook-bench -- $(if $(WHOLE),--whole) $(if $(SCALING),--scaling) $(BENCH)
+
+# The short form is a part of make test.
+fuzz: dist
+	MEMHOOK_FUZZ=$(or $(RUNS),1000000) PROPTEST_CASES=$(or $(RUNS),100000) \
+	  $(CARGO) test -p memhook-tests --test properties -- --nocapture
 
 # Everything at once, for ten minutes.
 stress: dist

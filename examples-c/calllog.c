@@ -63,7 +63,7 @@ static void after_alloc(const memhook_call *call, void *block, void *user)
 {
     const char *name = memhook_entry_name(call->entry);
     (void)user;
-    if (call->count != 1)
+    if (call->entry == MEMHOOK_ENTRY_CALLOC || call->entry == MEMHOOK_ENTRY_REALLOCARRAY)
         LINE("%s(%zu bytes in %zu) = %p", name, call->requested, call->count, block);
     else if (call->alignment != 0)
         LINE("%s(%zu, aligned to %zu) = %p", name, call->requested, call->alignment, block);

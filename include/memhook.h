@@ -132,10 +132,23 @@
 #define MEMHOOK_THIS_THREAD 2
 
 /**
+ * Flag of an interceptor without malloc and memalign callbacks: it is called for blocks that no
+ * interceptor owns, and for no others. These are blocks of the backend, blocks that were made before,
+ * and pointers that are none. Calls about owned blocks do not become slower by it.
+ */
+#define MEMHOOK_OF_NOBODY 4
+
+/**
+ * Flag of a hook: its callbacks call `memhook_frames()`. While it is in force, every call costs a few instructions
+ * more.
+ */
+#define MEMHOOK_WANTS_FRAMES 8
+
+/**
  * Flag of an interceptor: its free is called for `free(NULL)` too, of which hooks are not told otherwise.
  * `next` and `block` are NULL then; the callback has nothing to pass on.
  */
-#define MEMHOOK_SEES_NULL 4
+#define MEMHOOK_SEES_NULL 16
 
 /**
  * Kind of a hook: interceptor.
@@ -161,6 +174,96 @@
  * Patch version.
  */
 #define MEMHOOK_VERSION_PATCH 0
+
+/**
+ * A fault: bytes behind the end of a block were changed.
+ */
+#define MEMHOOK_CHECK_OVERFLOW 1
+
+/**
+ * A fault: bytes before the beginning of a block were changed.
+ */
+#define MEMHOOK_CHECK_UNDERFLOW 2
+
+/**
+ * A fault: a block was written to after it was freed.
+ */
+#define MEMHOOK_CHECK_WRITE_AFTER_FREE 3
+
+/**
+ * A fault: a block is freed again.
+ */
+#define MEMHOOK_CHECK_DOUBLE_FREE 4
+
+/**
+ * A fault: a freed block is reallocated or measured.
+ */
+#define MEMHOOK_CHECK_USE_OF_FREED 5
+
+/**
+ * A fault: a pointer into a block, or right before or behind one, is freed.
+ */
+#define MEMHOOK_CHECK_INTERIOR 6
+
+/**
+ * A fault: a pointer to where there is no memory is freed.
+ */
+#define MEMHOOK_CHECK_WILD 7
+
+/**
+ * A fault: a pointer to memory that is none of the allocator's is freed.
+ */
+#define MEMHOOK_CHECK_FOREIGN 8
+
+/**
+ * A fault: free_sized or free_aligned_sized was told another size than the block has.
+ */
+#define MEMHOOK_CHECK_WRONG_SIZE 9
+
+/**
+ * What to do about a fault: write a message to standard error.
+ */
+#define MEMHOOK_CHECK_MESSAGE 1
+
+/**
+ * What to do about a fault: end the process with abort(3), after the message and the handler.
+ */
+#define MEMHOOK_CHECK_ABORT 2
+
+/**
+ * The message has one line only.
+ */
+#define MEMHOOK_CHECK_SHORT 4
+
+/**
+ * What to do about a fault: nothing, not even what is done where no other flag and no handler is given.
+ */
+#define MEMHOOK_CHECK_QUIET 8
+
+/**
+ * All blocks are looked at before each allocation call.
+ */
+#define MEMHOOK_CHECK_PEDANTIC 16
+
+/**
+ * Freed blocks are used again at once.
+ */
+#define MEMHOOK_CHECK_NO_QUARANTINE 32
+
+/**
+ * New blocks are filled with `new_byte`, those of calloc excepted.
+ */
+#define MEMHOOK_CHECK_FILL_NEW 64
+
+/**
+ * Freed blocks are filled with `freed_byte` instead of 0x95.
+ */
+#define MEMHOOK_CHECK_FILL_FREED 128
+
+/**
+ * Nothing is checked: blocks are filled as the two flags above say, and that is all.
+ */
+#define MEMHOOK_CHECK_FILL_ONLY 256
 
 /**
  * Flag of a usage session: a report is written when the process ends by exit or by a return from main.
@@ -242,11 +345,11 @@ typedef struct memhook_call {
    */
   size_t alignment;
   /**
-   * Number of elements, for calloc and reallocarray; 1 elsewhere.
+   * Number of elements, for calloc and reallocarray; 0 elsewhere.
    */
   size_t count;
   /**
-   * Bytes of each element, for calloc and reallocarray; `requested` elsewhere.
+   * Bytes of each element, for calloc and reallocarray; 0 elsewhere.
    */
   size_t each;
   /**
@@ -351,7 +454,8 @@ typedef struct memhook_interceptor {
    */
   int32_t priority;
   /**
-   * `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, `MEMHOOK_SEES_NULL`, or 0.
+   * `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, `MEMHOOK_OF_NOBODY`, `MEMHOOK_WANTS_FRAMES`,
+   * `MEMHOOK_SEES_NULL`, or 0.
    */
   uint32_t flags;
   /**
@@ -435,7 +539,7 @@ typedef struct memhook_observer {
    */
   int32_t priority;
   /**
-   * `MEMHOOK_THIS_THREAD` or 0.
+   * `MEMHOOK_THIS_THREAD`, `MEMHOOK_WANTS_FRAMES`, or 0.
    */
   uint32_t flags;
   /**
@@ -545,6 +649,134 @@ typedef struct memhook_entry_points {
 } memhook_entry_points;
 
 /**
+ * What was found. Valid during the call of the handler.
+ */
+typedef struct memhook_check_report {
+  /**
+   * The size of this struct as the library knows it, in bytes.
+   */
+  size_t struct_size;
+  /**
+   * What kind of fault: a `MEMHOOK_CHECK_` number.
+   */
+  uint32_t kind;
+  /**
+   * The entry point whose call found it; `MEMHOOK_ENTRY_COUNT` where a look at blocks did.
+   */
+  uint32_t entry;
+  /**
+   * The caller of that; NULL where a look at blocks found it.
+   */
+  const void *caller;
+  /**
+   * The thread that found it: see `memhook_thread()`.
+   */
+  uint64_t thread;
+  /**
+   * The pointer that was freed, reallocated or measured, where that is the fault; or NULL.
+   */
+  const void *given;
+  /**
+   * The block that it is about; NULL for a wild or foreign pointer.
+   */
+  const void *block;
+  /**
+   * What was asked for when the block was made; 0 where nothing is known of it any more.
+   */
+  size_t requested;
+  /**
+   * From the beginning of the block to the first changed byte, or to `given`.
+   */
+  ptrdiff_t offset;
+  /**
+   * From the first changed byte to behind the last; for `MEMHOOK_CHECK_WRONG_SIZE` the size that was said.
+   */
+  size_t span;
+  /**
+   * Who asked for the block: the caller, and the callers of that if they were asked for.
+   */
+  const void *const *made_by;
+  /**
+   * How many there are.
+   */
+  size_t made_by_count;
+  /**
+   * The thread that did.
+   */
+  uint64_t made_in;
+  /**
+   * Who freed the block, in the same way, where it was freed.
+   */
+  const void *const *freed_by;
+  /**
+   * How many there are.
+   */
+  size_t freed_by_count;
+  /**
+   * The thread that did.
+   */
+  uint64_t freed_in;
+  /**
+   * The message: lines of text, not ended by NUL.
+   */
+  const char *text;
+  /**
+   * How many bytes it has.
+   */
+  size_t text_len;
+} memhook_check_report;
+
+/**
+ * Is told of a fault. It may be called in any thread, from several at once, and inside a callback, hence what it
+ * allocates goes to the backend. It may end the process, or leave by longjmp as a callback may.
+ */
+typedef void (*memhook_check_fn)(const struct memhook_check_report *report, void *user);
+
+/**
+ * How to check. Fill in `struct_size` and what is wanted, 0 or NULL elsewhere.
+ */
+typedef struct memhook_check_options {
+  /**
+   * `sizeof(memhook_check_options)`.
+   */
+  size_t struct_size;
+  /**
+   * `MEMHOOK_CHECK_` bits. Without `MESSAGE`, `ABORT` and `QUIET`, and without a handler, a fault is answered
+   * by a message and the end of the process.
+   */
+  uint32_t flags;
+  /**
+   * How many callers are noted of each call, at most 64; 0 and 1: its own. More are found by frame pointers, in
+   * programs that were compiled with them.
+   */
+  uint32_t frames;
+  /**
+   * About how many bytes of freed blocks each thread keeps; 0: 1 MiB.
+   */
+  size_t quarantine;
+  /**
+   * See `MEMHOOK_CHECK_FILL_NEW`.
+   */
+  uint8_t new_byte;
+  /**
+   * See `MEMHOOK_CHECK_FILL_FREED`.
+   */
+  uint8_t freed_byte;
+  /**
+   * 0.
+   */
+  uint8_t reserved[6];
+  /**
+   * Is told of each fault; or NULL.
+   */
+  memhook_check_fn handler;
+  /**
+   * Given to the handler.
+   */
+  void *user;
+} memhook_check_options;
+
+/**
  * Which allocation calls are to fail. All members that are not 0 must agree to *select* a call;
  * selected calls are numbered from 1; of these, each of `nth`, `every`, `per_million` and `after_bytes`
  * makes some fail. Fill in `struct_size` and what is wanted, 0 or NULL elsewhere.
@@ -604,8 +836,8 @@ typedef struct memhook_fail_rule {
    */
   const void *caller_to;
   /**
-   * Selects: callers in the shared objects, of those loaded now, whose path contains these
-   * characters. For the executable itself, which has no path here, use the two addresses.
+   * Selects: callers in the executable and the shared objects, of those loaded now, whose path
+   * contains these characters.
    */
   const char *object;
   /**
@@ -871,7 +1103,7 @@ extern "C" {
  * as they were.
  *
  * - `EINVAL`: `table` or `out` is NULL, `struct_size` is no size that this library knows, a
- *   flag is unknown, the priority is INT32_MIN, or there is no callback.
+ *   flag is unknown or contradicts the callbacks, the priority is INT32_MIN, or there is no callback.
  * - `ENOMEM`: there was no memory for the new chain.
  * - `ENOSPC`: 4,095 sets of interceptors own blocks already.
  *
@@ -1676,6 +1908,26 @@ void memhook_next_free(struct memhook_next *next, Block block);
 size_t memhook_next_usable_size(struct memhook_next *next, Block block);
 
 /**
+ * Whether nobody is left between the callback and the backend: 1 or 0. Where it is 1, the `next` functions
+ * are the same as `memhook_backend_malloc()` and so on, so that an interceptor may keep a block that it
+ * was asked to free, and give it back, or out again, in another call.
+ *
+ * # Threads
+ *
+ * As `memhook_next_malloc()`.
+ *
+ * # Reentrancy
+ *
+ * Only inside a callback.
+ *
+ * # Safety
+ *
+ * `next` was given to the callback.
+ */
+MEMHOOK_MUST_USE
+int memhook_next_is_backend(struct memhook_next *next);
+
+/**
  * The usable size, in bytes, of the block that a call is about (`call->block`), for an
  * observer's before_free and realloc_begin. 0 where the call has no block.
  *
@@ -1692,6 +1944,39 @@ size_t memhook_next_usable_size(struct memhook_next *next, Block block);
  * `call` was given to the callback.
  */
 size_t memhook_usable_size(const struct memhook_call *call);
+
+/**
+ * From where a call came: its caller, the caller of that, and so on.
+ *
+ * The first address is `call->caller`. The others are found by frame pointers, in functions that were compiled with
+ * them (`-fno-omit-frame-pointer`): behind one that was not, addresses may be missing, and one may be wrong. Never reads
+ * outside the thread's stack. On a signal's alternate stack or a coroutine's the caller is all.
+ *
+ * # Parameters
+ *
+ * - `addresses`: receives the return addresses, innermost first.
+ * - `capacity`: how many there is room for.
+ *
+ * # Returns
+ *
+ * How many there are; 1 without `MEMHOOK_WANTS_FRAMES`; 0 where `capacity` is 0.
+ *
+ * # Threads
+ *
+ * In the callback that `call` was given to, and in its thread, before anything is allocated there. Never waits. The first
+ * time in each thread asks the kernel for the bounds of its stack.
+ *
+ * # Reentrancy
+ *
+ * Only inside a callback.
+ *
+ * # Safety
+ *
+ * `call` was given to the callback of a hook with `MEMHOOK_WANTS_FRAMES`; `addresses` has room for `capacity`.
+ */
+size_t memhook_frames(const struct memhook_call *call,
+                      const void **addresses,
+                      size_t capacity);
 
 /**
  * The allocator below, past all hooks: as malloc(3).
@@ -1868,7 +2153,7 @@ MEMHOOK_MUST_USE const char *memhook_entry_name(uint32_t entry);
  * # Threads
  *
  * Any thread. Other threads' calls take a longer way meanwhile. A few bytes are leaked for each
- * function that does not arrive.
+ * function that does not arrive, unless the `free` that is tested with it leads to the same object.
  *
  * # Reentrancy
  *
@@ -1915,6 +2200,106 @@ int memhook_self_test_object(const void *address,
                              uint32_t *missed,
                              char *text,
                              size_t text_size);
+
+/**
+ * Begins to check blocks that are made from now on; older ones are left alone.
+ *
+ * # Parameters
+ *
+ * - `options`: how, copied before return; `options->struct_size` is its size. NULL: a message and abort.
+ *
+ * # Returns
+ *
+ * 0, or an error number; `errno` itself is never touched. On error nothing has changed.
+ *
+ * - `EINVAL`: `struct_size` is no size that this library knows, a flag is unknown, `frames` is above 64,
+ *   `reserved` is not 0, or blocks are only to be filled and with nothing.
+ * - `EALREADY`: blocks are being checked already, perhaps since the environment asked for it.
+ * - `ENOMEM`: there was no memory for it.
+ * - `ENOSPC`: as for `memhook_register()`, or all keys of `memhook_local_create()` are given out.
+ *
+ * # Threads
+ *
+ * Any thread, any time, except while the dynamic linker's lock is held.
+ *
+ * # Reentrancy
+ *
+ * Inside a callback: the call that the callback belongs to is not checked.
+ *
+ * # Lifetime
+ *
+ * `options->user` must stay valid until `memhook_check_stop()` has returned 0, or for ever.
+ *
+ * # Safety
+ *
+ * `options` is NULL or points to options of the size that it says; the handler is one.
+ */
+MEMHOOK_MUST_USE
+int memhook_check_start(const struct memhook_check_options *options);
+
+/**
+ * Ends what `memhook_check_start()`, the environment, or `mcheck()` began. Blocks that live on are looked at when
+ * they are freed; freed blocks that a thread keeps are given back when it frees another.
+ *
+ * # Returns
+ *
+ * 0, or an error number; `errno` itself is never touched.
+ *
+ * - `ESRCH`: nothing is being checked.
+ * - `EINPROGRESS`: blocks live on, or the call came from inside a callback. It has ended otherwise.
+ * - `ENOMEM`, `ENOSPC`: as for `memhook_unregister()`. It goes on in part.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Waits as `memhook_unregister()`.
+ *
+ * # Reentrancy
+ *
+ * Inside a callback: does not wait.
+ */
+int memhook_check_stop(void);
+
+/**
+ * Looks at every block that the tool made, live or in quarantine, and answers each fault as it was asked for at the
+ * start.
+ *
+ * # Returns
+ *
+ * How many faults there are; 0 also where nothing is being checked.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Never waits; the other threads go on. A fault in a block that is just being made or
+ * freed may be missed.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ */
+size_t memhook_check_all(void);
+
+/**
+ * Looks at one block, and answers a fault as it was asked for at the start.
+ *
+ * # Parameters
+ *
+ * - `block`: any pointer.
+ *
+ * # Returns
+ *
+ * - 0: it is a live block and nothing is wrong with it.
+ * - `EFAULT`: something is wrong with it, or it is freed.
+ * - `ENOENT`: no block that the tool made begins there and is in its keeping, or nothing is being checked.
+ *
+ * # Threads
+ *
+ * As `memhook_check_all()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_check_all()`.
+ */
+int memhook_check_block(const void *block);
 
 /**
  * Makes allocations fail.

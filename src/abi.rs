@@ -60,10 +60,16 @@ pub const MEMHOOK_DURING_PROCESS_EXIT: u32 = 8;
 pub const MEMHOOK_KEEPS_POINTERS: u32 = 1;
 /// Flag of a hook: it is called in the thread that registered it and in no other.
 pub const MEMHOOK_THIS_THREAD: u32 = 2;
-
+/// Flag of an interceptor without malloc and memalign callbacks: it is called for blocks that no
+/// interceptor owns, and for no others. These are blocks of the backend, blocks that were made before,
+/// and pointers that are none. Calls about owned blocks do not become slower by it.
+pub const MEMHOOK_OF_NOBODY: u32 = 4;
+/// Flag of a hook: its callbacks call `memhook_frames()`. While it is in force, every call costs a few instructions
+/// more.
+pub const MEMHOOK_WANTS_FRAMES: u32 = 8;
 /// Flag of an interceptor: its free is called for `free(NULL)` too, of which hooks are not told otherwise.
 /// `next` and `block` are NULL then; the callback has nothing to pass on.
-pub const MEMHOOK_SEES_NULL: u32 = 4;
+pub const MEMHOOK_SEES_NULL: u32 = 16;
 
 /// Kind of a hook: interceptor.
 pub const MEMHOOK_KIND_INTERCEPTOR: u32 = 1;
@@ -85,9 +91,9 @@ pub struct memhook_call {
     pub requested: usize,
     /// The alignment asked for, as it was given; 0 where the entry point takes none.
     pub alignment: usize,
-    /// Number of elements, for calloc and reallocarray; 1 elsewhere.
+    /// Number of elements, for calloc and reallocarray; 0 elsewhere.
     pub count: usize,
-    /// Bytes of each element, for calloc and reallocarray; `requested` elsewhere.
+    /// Bytes of each element, for calloc and reallocarray; 0 elsewhere.
     pub each: usize,
     /// The block that was given to free, realloc, reallocarray or malloc_usable_size; NULL
     /// elsewhere.
@@ -194,7 +200,8 @@ pub struct memhook_interceptor {
     /// Higher numbers stand nearer the program; among equals, who came later does. Not INT32_MIN,
     /// which is below all: glibc's old variables stand there (`memhook/glibc.h`).
     pub priority: i32,
-    /// `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, `MEMHOOK_SEES_NULL`, or 0.
+    /// `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, `MEMHOOK_OF_NOBODY`, `MEMHOOK_WANTS_FRAMES`,
+    /// `MEMHOOK_SEES_NULL`, or 0.
     pub flags: u32,
     /// The shared object that holds the code: `MEMHOOK_OBJECT`, for
     /// `memhook_unregister_object()`; or NULL.
@@ -241,7 +248,7 @@ pub struct memhook_observer {
     pub name: *const c_char,
     /// Higher numbers are told first; among equals, who came later is.
     pub priority: i32,
-    /// `MEMHOOK_THIS_THREAD` or 0.
+    /// `MEMHOOK_THIS_THREAD`, `MEMHOOK_WANTS_FRAMES`, or 0.
     pub flags: u32,
     /// The shared object that holds the code: `MEMHOOK_OBJECT`, for
     /// `memhook_unregister_object()`; or NULL.

@@ -7,9 +7,11 @@
 //! in an older epoch. A reader that finds, on leaving, that the epoch has changed under it does
 //! what writers wait for: it wakes them and runs the deferred work that has become due.
 //!
-//! Who removes one hook waits for less than all older sections: for those that are in that hook
-//! just now, or have work of it to finish (see [`Scope`]). A thread announces a hook before it
-//! looks whether the hook is to be passed by, as it announces a section before it loads the chain.
+//! Who removes one hook waits for less than all older sections: for those that may be in that hook
+//! just now, or have work of it to finish (see [`Scope`]). A section begins as one that may be in any
+//! hook. With one observer or one interceptor in its chain, it is narrowed to that ([`Brief`]): it will
+//! call no other. Else a thread announces each hook before it looks whether the hook is to be passed
+//! by, as it announces a section before it loads the chain ([`Section`]).
 //!
 //! # Invariants
 //!
@@ -22,21 +24,25 @@
 //! | edge    | from                            | to                        | carries |
 //! | ------- | ------------------------------- | ------------------------- | ------- |
 //! | `enter` | `barrier::light` in `enter`     | `barrier::heavy` in `advance` | either the reader sees the new chain, or the writer sees the reader |
-//! | `leave` | `Section::drop` Release         | `oldest` Acquire          | the reader's last use of the chain |
-//! | `epoch` | `advance` AcqRel                | `enter` Acquire           | a section in the new epoch sees the new chain |
+//! | `leave` | `close` Release                 | `epoch_inside` Acquire    | the reader's last use of the chain |
+//! | `epoch` | `advance` AcqRel                | `open` Acquire            | a section in the new epoch sees the new chain |
 //! | `wake`  | `left` SeqCst fence             | `wait` SeqCst fence       | either the reader sees the waiter, or the waiter sees that the reader left |
 //! | `defer` | `push` AcqRel                   | `work_off` AcqRel         | the deferred work itself |
 //! | `use`   | `barrier::light` after the announcement | `barrier::heavy` in `advance` | either the reader sees that the hook is to be passed by, or the writer sees the reader in it |
+//! | `narrow` | `narrow_to` Release           | `Scope::includes` Acquire | in which hook alone a section may be |
 
-use crate::guard::{self, BUSY, EPOCH_ONE, INSIDE, Record};
+use crate::guard::{self, ANY, NO_OBSERVER, Record};
 use crate::sys::{barrier, futex, thread};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 #[repr(align(64))]
 struct Line<T>(T);
 
-/// The epoch as a record's word shows it in a section: with `INSIDE` set.
-static EPOCH: Line<AtomicU64> = Line(AtomicU64::new(EPOCH_ONE | INSIDE));
+/// One epoch. The lowest bit, in a record, says that more than the epoch is to be looked at when the
+/// section ends: see [`guard::LOOK`].
+const EPOCH_ONE: u64 = 2;
+
+static EPOCH: Line<AtomicU64> = Line(AtomicU64::new(EPOCH_ONE));
 
 /// Changes whenever somebody who waits should look again.
 static CHANGES: AtomicU32 = AtomicU32::new(0);
@@ -46,11 +52,17 @@ static WAITERS: AtomicU32 = AtomicU32::new(0);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
-/// An open read section. Ends when dropped.
+/// An open read section, in which every hook is announced before it is called. Ends when dropped.
 pub(crate) struct Section {
     record: &'static Record,
     /// False where an outer section of this thread is open anyway.
     outermost: bool,
+}
+
+/// An open read section of a call that meets one hook, or several that are announced as usual. Ends when
+/// dropped.
+pub(crate) struct Brief {
+    record: &'static Record,
 }
 
 /// Begins a read section for an allocation call; `None` where this thread's calls go to the
@@ -61,18 +73,21 @@ pub(crate) struct Section {
 pub(crate) fn enter(record: &'static Record, frame: usize) -> Option<Section> {
     // ORDERING [none]: Relaxed. Written by this thread.
     let word = record.word.load(Ordering::Relaxed);
-    if word & BUSY != 0 && !(was_abandoned(record, word, frame) && record.suspensions() == 0) {
+    if word != 0 && !(was_abandoned(record, word, frame) && record.rest() == 0) {
         return None;
     }
-    Some(open(record, 0, frame))
+    Some(open(record, frame).announcing())
 }
 
-/// As [`enter`] for a thread that is in nothing; `None` leaves it to [`enter`] to find out the rest.
+/// As [`enter`] for a thread that is at rest, and as a section that may be narrowed. `None`: any other
+/// thread; [`enter`] finds out the rest.
 #[inline(always)]
-pub(crate) fn enter_from_rest(record: &'static Record, frame: usize) -> Option<Section> {
+pub(crate) fn enter_briefly(record: &'static Record, frame: usize) -> Option<Brief> {
     // ORDERING [none]: Relaxed. Written by this thread.
-    let busy = record.word.load(Ordering::Relaxed) & BUSY != 0;
-    if busy { None } else { Some(open(record, 0, frame)) }
+    if record.word.load(Ordering::Relaxed) != 0 {
+        return None;
+    }
+    Some(open(record, frame))
 }
 
 /// Begins a read section of a function of the interface, which calls no callback in it.
@@ -88,40 +103,122 @@ pub(crate) fn enter_here(record: &'static Record) -> Section {
 pub(crate) fn enter_anyhow(record: &'static Record, frame: usize) -> Section {
     // ORDERING [none]: Relaxed. Written by this thread.
     let word = record.word.load(Ordering::Relaxed);
-    if word & INSIDE != 0 && !was_abandoned(record, word, frame) {
+    if guard::is_section(word) && !was_abandoned(record, word, frame) {
         return Section { record, outermost: false };
     }
-    open(record, word & guard::SUSPENDED, frame)
+    open(record, frame).announcing()
+}
+
+/// A signal handler of this thread that comes between the two stores opens and closes sections of its
+/// own, and leaves a newer epoch behind: one that our load of the chain, which comes later, has seen.
+#[inline(always)]
+fn open(record: &'static Record, frame: usize) -> Brief {
+    // ORDERING [epoch]: Acquire. A new epoch implies the new chain. Other end: `advance`.
+    let epoch = EPOCH.0.load(Ordering::Acquire);
+    // ORDERING [leave]: Release. What former sections did is before it, for who sees this epoch instead
+    // of their end. Other end: `epoch_inside`.
+    record.epoch.store(epoch, Ordering::Release);
+    // ORDERING [leave]: Release. The epoch before it. `light` puts it before our load of the chain.
+    record.word.store(frame, Ordering::Release);
+    if barrier::is_special() {
+        open_with_fence(record, epoch);
+    }
+    barrier::light_unfenced();
+    Brief { record }
+}
+
+/// The end of such a section looks at the epoch behind a fence.
+#[cold]
+fn open_with_fence(record: &Record, epoch: u64) {
+    // ORDERING [leave]: Release. As in `open`.
+    record.epoch.store(epoch | guard::LOOK, Ordering::Release);
+    barrier::light();
+}
+
+impl Brief {
+    /// The call will be in this hook and in no other, or in none if it is `NO_OBSERVER`.
+    #[inline(always)]
+    pub(crate) fn narrow_to(&self, hook: usize) {
+        // ORDERING [narrow]: Release. Where it was before in this section. Other end: `Scope::includes`.
+        self.record.inside.store(hook, Ordering::Release);
+    }
+
+    /// The call will announce each hook, and pass by those that are being unregistered.
+    #[inline(always)]
+    pub(crate) fn announcing(self) -> Section {
+        let record = self.record;
+        core::mem::forget(self);
+        // ORDERING [narrow]: Release. Nothing was entered so far. Other end: `Scope::includes`.
+        record.inside.store(NO_OBSERVER, Ordering::Release);
+        Section { record, outermost: true }
+    }
+
+    /// The thread whose section it is.
+    #[inline(always)]
+    pub(crate) fn record(&self) -> &'static Record {
+        self.record
+    }
+}
+
+impl Drop for Brief {
+    /// Nothing was suspended when it began; if something is by now, `left_with` finds out.
+    #[inline(always)]
+    fn drop(&mut self) {
+        close(self.record, 0);
+    }
+}
+
+impl Drop for Section {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.outermost {
+            // ORDERING [use]: Release. The end of all callbacks. Other end: `Scope::includes`.
+            self.record.entered.store(0, Ordering::Release);
+            close(self.record, self.record.rest());
+        }
+    }
 }
 
 #[inline(always)]
-fn open(record: &'static Record, suspended: u64, frame: usize) -> Section {
-    // ORDERING [epoch]: Acquire. A new epoch implies the new chain. Other end: `advance`.
-    let epoch = EPOCH.0.load(Ordering::Acquire);
-    // ORDERING [leave]: Release. `light` puts it before our load of the chain; what former sections
-    // did is before it, for who sees this epoch instead of their end.
-    record.word.store(epoch | suspended, Ordering::Release);
-    // ORDERING [use]: Relaxed. What was entered in former sections. `light` keeps it in front.
-    record.entered.store(0, Ordering::Relaxed);
-    // ORDERING [use]: Relaxed. As above.
-    record.observer.store(0, Ordering::Relaxed);
-    // ORDERING [none]: SeqCst. For this thread's signal handlers: one that comes before the next store
-    // finds NO_FRAME, below which everything is.
-    compiler_fence(Ordering::SeqCst);
-    // ORDERING [none]: Relaxed. Read by this thread only.
-    record.frame.store(frame, Ordering::Relaxed);
-    barrier::light();
-    Section { record, outermost: true }
+fn close(record: &Record, rest: usize) {
+    // Read before the end: a signal handler's sections after it may store others.
+    // ORDERING [none]: Relaxed. Written by this thread.
+    let epoch = record.epoch.load(Ordering::Relaxed);
+    // ORDERING [use]: Release. The end of the callback. Other end: `Scope::includes`.
+    record.inside.store(ANY, Ordering::Release);
+    // ORDERING [leave]: Release. Our last use of the chain before it. Other end: `epoch_inside`.
+    record.word.store(rest, Ordering::Release);
+    barrier::light_unfenced();
+    // ORDERING [epoch]: Relaxed. Only whether it changed. `light` keeps it after the store.
+    if EPOCH.0.load(Ordering::Relaxed) != epoch {
+        left_with(record, epoch);
+    }
+}
+
+/// A section ended during which the epoch changed, or hooks were suspended, or that was entered with a fence.
+#[cold]
+#[inline(never)]
+fn left_with(record: &Record, epoch: u64) {
+    // ORDERING [leave]: Release. Whoever reads it, and not the store in `close`, sees our last use too.
+    record.word.store(record.rest(), Ordering::Release);
+    // ORDERING [wake]: SeqCst. Our leaving before our look at the epoch. Other end: `wait`.
+    fence(Ordering::SeqCst);
+    // ORDERING [epoch]: Relaxed. Only whether it changed.
+    if EPOCH.0.load(Ordering::Relaxed) != epoch & !guard::LOOK {
+        left();
+    }
+    let hurry = barrier::hurried();
+    if hurry != 0 && record.may_give_way(hurry) {
+        thread::give_way();
+    }
 }
 
 /// Whether the open section was left without being ended: by longjmp, by an exception, by
 /// pthread_exit, or by a vfork child that ended in a callback. Its frame is gone then: the
 /// stack pointer has come back to where it was entered, or beyond.
 #[cold]
-fn was_abandoned(record: &Record, word: u64, frame: usize) -> bool {
-    // ORDERING [none]: Relaxed. Written by this thread.
-    let entered = record.frame.load(Ordering::Relaxed);
-    if word & INSIDE == 0 || frame < entered || thread::on_signal_stack() {
+fn was_abandoned(record: &Record, word: usize, frame: usize) -> bool {
+    if !guard::is_section(word) || frame < word || thread::on_signal_stack() {
         return false;
     }
     abandon(record);
@@ -130,52 +227,20 @@ fn was_abandoned(record: &Record, word: u64, frame: usize) -> bool {
 
 /// Ends a section of this thread whose call will not return.
 pub(crate) fn abandon(record: &Record) {
-    // ORDERING [none]: Relaxed. Written by this thread.
-    let word = record.word.load(Ordering::Relaxed);
-    // ORDERING [leave]: Release. Whatever the abandoned call did is over.
-    record.word.store(word & guard::SUSPENDED, Ordering::Release);
-    // ORDERING [none]: Relaxed. Read by this thread only.
-    record.frame.store(NO_FRAME, Ordering::Relaxed);
     // ORDERING [none]: Relaxed. Written by this thread; it was on the frames that are gone.
     record.inner.store(core::ptr::null_mut(), Ordering::Relaxed);
     // ORDERING [use]: Release. Had it been counting a block, it would have gone on.
     record.settling.store(false, Ordering::Release);
     // ORDERING [none]: Relaxed. Written by this thread.
     record.polling.store(false, Ordering::Relaxed);
+    record.describe_array(0, 0);
+    // ORDERING [use]: Release. Whatever the abandoned call did is over.
+    record.entered.store(0, Ordering::Release);
+    // ORDERING [use]: Release. As above.
+    record.inside.store(ANY, Ordering::Release);
+    // ORDERING [leave]: Release. As above.
+    record.word.store(record.rest(), Ordering::Release);
     left();
-}
-
-/// `Record::frame` while no section is open: everything on the stack is below it.
-const NO_FRAME: usize = usize::MAX;
-
-impl Drop for Section {
-    #[inline(always)]
-    fn drop(&mut self) {
-        if !self.outermost {
-            return;
-        }
-        // ORDERING [none]: Relaxed. Written by this thread.
-        let word = self.record.word.load(Ordering::Relaxed);
-        // ORDERING [leave]: Release. Our last use of the chain before it. Other end: `oldest`.
-        self.record.word.store(word & guard::SUSPENDED, Ordering::Release);
-        // ORDERING [none]: Relaxed. Read by this thread only.
-        self.record.frame.store(NO_FRAME, Ordering::Relaxed);
-        barrier::light();
-        // ORDERING [epoch]: Relaxed. Only whether it changed. `light` keeps it after the store.
-        let epoch = EPOCH.0.load(Ordering::Relaxed);
-        if epoch != word {
-            left_with(word, epoch);
-        }
-    }
-}
-
-/// A section ended in which hooks were suspended, or during which the epoch changed.
-#[cold]
-#[inline(never)]
-fn left_with(word: u64, epoch: u64) {
-    if epoch != word & !guard::SUSPENDED {
-        left();
-    }
 }
 
 /// A section ended during which the epoch changed.
@@ -214,40 +279,46 @@ pub(crate) enum Scope {
     All,
     /// Those that are in this observer (its address).
     Observer(usize),
-    /// Those in which an interceptor with this bit was entered.
-    Interceptor(u64),
-    /// Those that are just counting a block.
-    Settling,
+    /// Those that are in this interceptor (its address), or have entered one with this bit.
+    Interceptor(usize, u64),
+    /// The same, and those that are just counting a block.
+    Settling(usize, u64),
 }
 
 impl Scope {
+    /// A number of the kind and the bit's, and the address.
     fn pack(self) -> (u32, u64) {
+        let with = |kind: u32, bit: u64| kind | bit.trailing_zeros() << 8;
         match self {
             Scope::All => (0, 0),
             Scope::Observer(address) => (1, address as u64),
-            Scope::Interceptor(bit) => (2, bit),
-            Scope::Settling => (3, 0),
+            Scope::Interceptor(address, bit) => (with(2, bit), address as u64),
+            Scope::Settling(address, bit) => (with(3, bit), address as u64),
         }
     }
 
-    fn unpack(kind: u32, value: u64) -> Scope {
-        match kind {
+    fn unpack(kind: u32, address: u64) -> Scope {
+        let (address, bit) = (address as usize, 1u64.checked_shl(kind >> 8).unwrap_or(0));
+        match kind & 0xff {
             0 => Scope::All,
-            1 => Scope::Observer(value as usize),
-            2 => Scope::Interceptor(value),
-            _ => Scope::Settling,
+            1 => Scope::Observer(address),
+            2 => Scope::Interceptor(address, bit),
+            _ => Scope::Settling(address, bit),
         }
     }
 
     fn includes(self, record: &Record) -> bool {
+        // ORDERING [narrow]: Acquire. Before the look at `entered`. Other end: `narrow_to`.
+        let inside = record.inside.load(Ordering::Acquire);
+        // ORDERING [use]: Acquire. Other end: `announce_interceptor`.
+        let entered = || record.entered.load(Ordering::Acquire);
+        let in_it = |address, bit| inside == address || inside == ANY || entered() & bit != 0;
         match self {
             Scope::All => true,
-            // ORDERING [use]: Acquire. Other end: `announce_observer`, and the call's end.
-            Scope::Observer(address) => record.observer.load(Ordering::Acquire) == address,
-            // ORDERING [use]: Acquire. Other end: `announce_interceptor`.
-            Scope::Interceptor(bit) => record.entered.load(Ordering::Acquire) & bit != 0,
+            Scope::Observer(address) => in_it(address, 0),
+            Scope::Interceptor(address, bit) => in_it(address, bit),
             // ORDERING [use]: Acquire. Other end: `List::lose`.
-            Scope::Settling => record.settling.load(Ordering::Acquire),
+            Scope::Settling(address, bit) => in_it(address, bit) || record.settling.load(Ordering::Acquire),
         }
     }
 }
@@ -257,7 +328,7 @@ impl Scope {
 #[inline(always)]
 pub(crate) fn announce_observer(record: &Record, observer: usize) {
     // ORDERING [use]: Release. The end of the former callback. `light` puts it before our look.
-    record.observer.store(observer, Ordering::Release);
+    record.inside.store(observer, Ordering::Release);
     barrier::light();
 }
 
@@ -271,14 +342,6 @@ pub(crate) fn announce_interceptor(record: &Record, bit: u64) -> u64 {
     record.entered.store(before | bit, Ordering::Relaxed);
     barrier::light();
     before
-}
-
-/// As [`announce_interceptor`], for the first that a section enters.
-#[inline(always)]
-pub(crate) fn announce_first_interceptor(record: &Record, bit: u64) {
-    // ORDERING [use]: Relaxed. `light` puts it before our look at the hook.
-    record.entered.store(bit, Ordering::Relaxed);
-    barrier::light();
 }
 
 /// Takes [`announce_interceptor`] back.
@@ -305,11 +368,13 @@ fn has_ended(record: &Record, ticket: Ticket, scope: Scope) -> bool {
 
 /// The epoch of the record's open section; the largest number where none is open.
 fn epoch_inside(record: &Record) -> u64 {
-    // ORDERING [leave]: Acquire. The reader's last use of its chain. Other end: `Section::drop`.
-    match record.word.load(Ordering::Acquire) {
-        word if word & INSIDE == 0 => u64::MAX,
-        word => word & !guard::SUSPENDED,
+    // ORDERING [leave]: Acquire. The reader's last use of its chain, and the epoch that goes with the word.
+    // Other ends: `open`, `close`.
+    if !guard::is_section(record.word.load(Ordering::Acquire)) {
+        return u64::MAX;
     }
+    // ORDERING [leave]: Acquire. Where a later section has stored it: the end of the former. Other end: `open`.
+    record.epoch.load(Ordering::Acquire)
 }
 
 /// The epoch of the oldest open section; the largest number where none is open.
@@ -330,6 +395,9 @@ pub(crate) fn wait(
     done: &mut dyn FnMut() -> bool,
 ) -> bool {
     const LOOK_AGAIN_NS: u64 = 20_000_000;
+    // Who is waited for may have been preempted, behind threads that go on: these are asked to give way. Not
+    // for longer than this, for a callback may never return.
+    const HURRY_NS: u64 = 100_000_000;
     let mut is_done = || {
         if let Some(item) = work {
             while item.is_in_hand() && item.is_due() {
@@ -349,6 +417,9 @@ pub(crate) fn wait(
     }
     // ORDERING [wake]: SeqCst. Before the look at what is waited for. Other end: `left`.
     WAITERS.fetch_add(1, Ordering::SeqCst);
+    barrier::hurry(true);
+    let hurry_until = thread::monotonic_ns().saturating_add(HURRY_NS);
+    let mut hurried = true;
     while !result {
         // ORDERING [wake]: SeqCst. Before the look at what is waited for.
         let seen = CHANGES.load(Ordering::SeqCst);
@@ -368,6 +439,13 @@ pub(crate) fn wait(
             nap = nap.min(deadline - now);
         }
         futex::wait(&CHANGES, seen, nap);
+        if hurried && thread::monotonic_ns() > hurry_until {
+            hurried = false;
+            barrier::hurry(false);
+        }
+    }
+    if hurried {
+        barrier::hurry(false);
     }
     // ORDERING [none]: Relaxed. Nothing is published by waiting less.
     WAITERS.fetch_sub(1, Ordering::Relaxed);
@@ -582,6 +660,21 @@ impl Queue {
 /// its hands is lost.
 pub(crate) fn is_queued(item: *const Deferred) -> bool {
     REMOVALS.holds(item)
+}
+
+/// Calls `visit` with every removal that is queued to be done by `run`. For fork children.
+pub(crate) fn for_each_queued(run: Work, visit: &mut dyn FnMut(*const Deferred)) {
+    // ORDERING [none]: Relaxed. There is one thread.
+    let mut at = REMOVALS.0.load(Ordering::Relaxed);
+    // SAFETY: queued items live until they are run.
+    while let Some(node) = unsafe { at.as_ref() } {
+        // ORDERING [none]: Relaxed. There is one thread.
+        if core::ptr::eq(node.run.load(Ordering::Relaxed), run as *mut ()) {
+            visit(at);
+        }
+        // ORDERING [none]: Relaxed. There is one thread.
+        at = node.next.load(Ordering::Relaxed);
+    }
 }
 
 /// What is to be done after deferred work: see [`after_deferred`].

@@ -3,26 +3,27 @@
 //! Never: gives a record back when its thread ends (the thread goes on freeing after its last
 //! destructor); takes a lock.
 //!
-//! A record is 128 bytes in the library's own memory. Writers look at all of them, so they stay
+//! A record is 256 bytes in the library's own memory. Writers look at all of them, so they stay
 //! where they are for ever and are used again: a record is free when its thread is dead, or when
 //! its thread has the number of the calling one.
 //!
 //! # The word
 //!
-//! ```text
-//!  63                           16 15            1   0
-//! ┌───────────────────────────────┬───────────────┬───┐
-//! │ epoch of the section          │ suspended     │ in│
-//! └───────────────────────────────┴───────────────┴───┘
-//! ```
+//! | value           | the thread |
+//! | --------------- | ---------- |
+//! | 0               | is at rest: its calls run through the hooks |
+//! | up to `DEEPEST` | has suspended hooks so often, and is in no section |
+//! | above           | is in a read section, which was entered with this stack pointer |
 //!
-//! The low half being zero is the one test that every allocation call makes.
+//! Its being zero is the one test that every allocation call makes. `epoch` goes with it and is stored
+//! first; what a thread in a section may be in, `inside` and `entered` say: see `grace`.
 //!
 //! # Invariants
 //!
 //! 1. Records are never unmapped.
-//! 2. `word`, `frame` and `counts` are written by the record's own thread only, or while no
-//!    thread has the record, or in a fork child before any other thread exists.
+//! 2. `word`, `epoch`, `inside`, `entered`, `call` and `counts` are written by the record's own thread only, or while no
+//!    thread has the record, or in a fork child before any other thread exists; except for the
+//!    circumstances of `call`, which change by single updates.
 //! 3. `owner` changes by compare-and-swap, and every change raises its generation.
 //!
 //! # Edges
@@ -31,24 +32,34 @@
 //! | -------- | ----------------------- | -------------------- | ------- |
 //! | `roster` | `Roster::push` Release  | `Roster::iter` Acquire | a node's first contents |
 //! | `claim`  | `adopt` AcqRel          | `adopt` AcqRel       | what the record's last thread left in it |
+//! | `circumstances` | `set_circumstances` SeqCst | `take_circumstances` SeqCst | a change, or the record that is to have it |
 
+use crate::abi::{MEMHOOK_DURING_STARTUP, memhook_call};
 use crate::roster::{Link, Roster};
 use crate::scratch;
 use crate::sys::thread::{self, Thread};
 use crate::sys::tls;
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
-/// Bit of the word: the thread is in a read section.
-pub(crate) const INSIDE: u64 = 1;
-/// One level of suspension in the word.
-pub(crate) const SUSPENDED_ONE: u64 = 2;
-/// The bits of the word that count suspensions.
-pub(crate) const SUSPENDED: u64 = 0xfffe;
-/// Any of these bits: this thread's calls go to the backend.
-pub(crate) const BUSY: u64 = SUSPENDED | INSIDE;
-/// One epoch in the word.
-pub(crate) const EPOCH_ONE: u64 = 0x1_0000;
+/// The deepest suspension. Stacks lie above, in every process.
+pub(crate) const DEEPEST: usize = 0x7fff;
+
+/// Whether a record's word is that of a thread in a section.
+#[inline(always)]
+pub(crate) fn is_section(word: usize) -> bool {
+    word > DEEPEST
+}
+
+/// Bit of `Record::epoch`: the end of the section has more to look at than whether the epoch changed.
+pub(crate) const LOOK: u64 = 1;
+
+/// Value of `Record::inside`: the thread may be in any hook of its chain, or about to be.
+pub(crate) const ANY: usize = 0;
+/// Value of `Record::inside`: in no observer. `Record::entered` says in which interceptors.
+pub(crate) const NO_OBSERVER: usize = 1;
 
 /// Numbers of owner lists. The pages of the counts are touched as the numbers come into use.
 const COUNTS: usize = 4096;
@@ -56,36 +67,91 @@ const COUNTS: usize = 4096;
 /// What the library knows of a thread.
 #[repr(C, align(128))]
 pub(crate) struct Record {
-    /// See the module's picture.
-    pub(crate) word: AtomicU64,
-    /// The stack pointer with which the section was entered.
-    pub(crate) frame: AtomicUsize,
+    /// See the module's table.
+    pub(crate) word: AtomicUsize,
+    /// The epoch that the section was entered in, and `LOOK`.
+    pub(crate) epoch: AtomicU64,
+    /// `ANY`, `NO_OBSERVER`, or, as an address, the observer that was called last in the open section, or
+    /// the only hook of its chain.
+    pub(crate) inside: AtomicUsize,
+    /// The interceptors that were entered in the open section: one bit each, which others share.
+    pub(crate) entered: AtomicU64,
     errno: AtomicPtr<i32>,
     /// Live blocks by owner list, as far as this record's threads counted them; null at first.
     counts: AtomicPtr<i64>,
-    /// Generation (20 bits), process (22), thread (22); the last 0 where nobody has it.
-    owner: AtomicU64,
-    /// Tells this thread's use of the record from all others; stays the same across fork.
-    identity: AtomicU64,
-    /// The observer that was called last in the open section, as an address.
-    pub(crate) observer: AtomicUsize,
-    /// The interceptors that were entered in the open section: one bit each, which others share.
-    pub(crate) entered: AtomicU64,
+    /// How often the thread has suspended hooks.
+    suspended: AtomicUsize,
     /// Whether the thread is between looking how to count a block and having counted it.
     pub(crate) settling: AtomicBool,
     /// Whether the thread is running deferred work, so that work which that entails is left to it.
     pub(crate) polling: AtomicBool,
+    /// What hooks are told of a call, by the short ways.
+    call: Call,
+    /// Where marks of owned blocks were found last. See `ownership`.
+    pub(crate) leaves: Leaves,
     /// What answers the calls that this thread makes inside a callback; null: the backend. See
     /// `dispatch::Inner`, which it is.
     pub(crate) inner: AtomicPtr<c_void>,
-    /// `MEMHOOK_DURING_` bits that hold for this thread.
-    pub(crate) circumstances: AtomicU32,
     /// What hooks keep for this record's threads, by key; null at first. See `local`.
     pub(crate) locals: AtomicPtr<AtomicPtr<u8>>,
+    /// Generation (20 bits), process (22), thread (22); the last 0 where nobody has it.
+    owner: AtomicU64,
+    /// Tells this thread's use of the record from all others; stays the same across fork.
+    identity: AtomicU64,
+    /// The last writer in a hurry that the thread gave way to, and how often.
+    gave_way: AtomicU32,
+    ways: AtomicU32,
     /// Entry points that arrived since a self-test set the highest bit.
     pub(crate) probe: AtomicU32,
+    /// The frame pointer and the stack pointer with which this thread came to an entry point last, where a hook
+    /// wants to know. Written by the stubs.
+    pub(crate) came_with: [AtomicUsize; 2],
     link: Link<Record>,
 }
+
+/// A `memhook_call` that a thread fills in where it stands: what never changes in the usual calls is there.
+#[repr(C)]
+struct Call {
+    struct_size: AtomicUsize,
+    entry: AtomicU32,
+    circumstances: AtomicU32,
+    requested: AtomicUsize,
+    alignment: AtomicUsize,
+    count: AtomicUsize,
+    each: AtomicUsize,
+    block: AtomicPtr<c_void>,
+    caller: AtomicUsize,
+}
+
+/// Leaves of the table of marks that the thread has used last, by address.
+#[repr(C)]
+pub(crate) struct Leaves([Leaf; 8]);
+
+/// One leaf: the number of its part of the address space, and where the mark of address 0 would be if the
+/// leaf went so far.
+#[repr(C)]
+pub(crate) struct Leaf {
+    pub(crate) number: AtomicUsize,
+    pub(crate) origin: AtomicPtr<AtomicU16>,
+}
+
+impl Leaves {
+    /// The place for the leaf with this number.
+    #[inline(always)]
+    pub(crate) fn place(&self, number: usize) -> &Leaf {
+        // SAFETY: within the array, by the mask.
+        unsafe { self.0.get_unchecked(number & 7) }
+    }
+
+    fn forget(&self) {
+        for leaf in &self.0 {
+            // ORDERING [none]: Relaxed. Nobody has the record.
+            leaf.number.store(usize::MAX, Ordering::Relaxed);
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Call>() == size_of::<memhook_call>());
 
 // SAFETY: the link is the record's own and is written by the roster only.
 unsafe impl crate::roster::Linked for Record {
@@ -124,6 +190,11 @@ pub(crate) fn record() -> Option<&'static Record> {
     known().or_else(claim)
 }
 
+/// The same for an entry stub; null where there is no memory for one.
+pub(crate) extern "C" fn claim_for_stub() -> *const Record {
+    record().map_or(core::ptr::null(), core::ptr::from_ref)
+}
+
 /// This thread's record, if it has one already.
 #[inline(always)]
 pub(crate) fn known() -> Option<&'static Record> {
@@ -138,7 +209,8 @@ fn claim() -> Option<&'static Record> {
     // ORDERING [none]: Relaxed. Read by this thread only.
     record.errno.store(thread::errno_location(), Ordering::Relaxed);
     // ORDERING [none]: Relaxed. Read by this thread only.
-    record.circumstances.store(0, Ordering::Relaxed);
+    record.call.struct_size.store(size_of::<memhook_call>(), Ordering::Relaxed);
+    take_circumstances(record);
     // ORDERING [none]: Relaxed. Read by this thread only.
     record.polling.store(false, Ordering::Relaxed);
     // ORDERING [none]: Relaxed. Numbers need only differ.
@@ -169,12 +241,28 @@ fn reuse(me: Thread) -> Option<&'static Record> {
     None
 }
 
+/// Room for records when there is no memory: without one a thread cannot give an owned block back.
+static SPARES: [Spare; 64] = [const { Spare([const { AtomicU64::new(0) }; size_of::<Record>() / 8]) }; 64];
+static SPARES_TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+#[repr(C, align(128))]
+struct Spare([AtomicU64; size_of::<Record>() / 8]);
+
+fn spare() -> Option<*mut u8> {
+    let next = |taken: usize| (taken < SPARES.len()).then_some(taken + 1);
+    // ORDERING [none]: Relaxed and Relaxed. Who gets which is all that is decided here.
+    let at = SPARES_TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+    SPARES.get(at).map(|spare| core::ptr::from_ref(spare).cast_mut().cast())
+}
+
 fn create(me: Thread) -> Option<&'static Record> {
-    let memory = scratch::permanent(size_of::<Record>(), align_of::<Record>())?.cast::<Record>();
-    // SAFETY: fresh memory of a record's size and alignment; zero is a valid record.
+    let memory =
+        scratch::permanent(size_of::<Record>(), align_of::<Record>()).or_else(spare)?.cast::<Record>();
+    // SAFETY: memory of a record's size and alignment that nobody else knows; zero is a valid record.
     let record = unsafe { &*memory };
     // ORDERING [claim]: Relaxed. Nobody else knows the record yet; `roster` publishes it.
     record.owner.store(pack(1, me), Ordering::Relaxed);
+    record.leaves.forget();
     RECORDS.push(record);
     Some(record)
 }
@@ -194,10 +282,7 @@ impl Record {
             .is_ok();
         if taken {
             // A thread that ended inside a callback left its section open.
-            // ORDERING [none]: Relaxed. The next entry of a section orders it.
-            self.word.store(0, Ordering::Relaxed);
-            // ORDERING [none]: Relaxed. As above.
-            self.inner.store(core::ptr::null_mut(), Ordering::Relaxed);
+            self.come_to_rest();
         }
         taken
     }
@@ -242,14 +327,19 @@ impl Record {
     /// Counts `delta` blocks of an owner list for this thread; false where there is no memory.
     #[inline(always)]
     pub(crate) fn count(&self, list: u16, delta: i64) -> bool {
+        self.count_at_once(list, delta) || self.first_count(list, delta)
+    }
+
+    /// As [`count`](Record::count), where that needs no memory; else false.
+    #[inline(always)]
+    pub(crate) fn count_at_once(&self, list: u16, delta: i64) -> bool {
         // ORDERING [none]: Relaxed. Written by this thread.
         let counts = self.counts.load(Ordering::Relaxed);
-        if counts.is_null() {
-            return self.first_count(list, delta);
+        if !counts.is_null() {
+            // SAFETY: `COUNTS` numbers, written by this thread only (invariant 2).
+            unsafe { thread::local_add(counts.wrapping_add(list.into()), delta) };
         }
-        // SAFETY: `COUNTS` numbers, written by this thread only (invariant 2).
-        unsafe { thread::local_add(counts.wrapping_add(list.into()), delta) };
-        true
+        !counts.is_null()
     }
 
     #[cold]
@@ -277,40 +367,181 @@ impl Record {
         Some(unsafe { AtomicI64::from_ptr(counts.wrapping_add(list.into())) })
     }
 
-    /// How often this thread has suspended hooks.
-    pub(crate) fn suspensions(&self) -> u64 {
+    /// Forgets what the last thread left undone. Nobody has the record, or nobody else is there.
+    fn come_to_rest(&self) {
+        // ORDERING [none]: Relaxed. The next entry of a section orders it.
+        self.suspended.store(0, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        self.inside.store(ANY, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        self.entered.store(0, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        self.settling.store(false, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        self.inner.store(core::ptr::null_mut(), Ordering::Relaxed);
+        // ORDERING [leave]: Release. As when a section ends. Other end: `grace::epoch_inside`.
+        self.word.store(0, Ordering::Release);
+    }
+
+    /// The word of this thread outside of sections.
+    #[inline(always)]
+    pub(crate) fn rest(&self) -> usize {
         // ORDERING [none]: Relaxed. Written by this thread.
-        (self.word.load(Ordering::Relaxed) & SUSPENDED) / SUSPENDED_ONE
+        self.suspended.load(Ordering::Relaxed)
+    }
+
+    /// How often this thread has suspended hooks.
+    pub(crate) fn suspensions(&self) -> usize {
+        self.rest()
+    }
+
+    fn set_suspensions(&self, times: usize) {
+        // ORDERING [none]: Relaxed. Read by this thread only.
+        self.suspended.store(times, Ordering::Relaxed);
+        if self.is_inside() {
+            // ORDERING [leave]: Release. As when it was stored first. Other end: `grace::epoch_inside`.
+            self.epoch.fetch_or(LOOK, Ordering::Release);
+        } else {
+            // ORDERING [leave]: Release. Whoever reads it, and not the end of the last section, sees our last use
+            // of a chain too. Other end: `grace::epoch_inside`.
+            self.word.store(times, Ordering::Release);
+        }
     }
 
     /// Sends this thread's calls to the backend; false at the deepest level that can be counted.
     pub(crate) fn suspend(&self) -> bool {
-        // ORDERING [none]: Relaxed. Only this thread reads these bits.
-        let word = self.word.load(Ordering::Relaxed);
-        let room = word & SUSPENDED != SUSPENDED;
+        let room = self.rest() < DEEPEST;
         if room {
-            // ORDERING [none]: Relaxed. Only this thread reads these bits.
-            self.word.store(word + SUSPENDED_ONE, Ordering::Relaxed);
+            self.set_suspensions(self.rest() + 1);
         }
         room
     }
 
     /// Takes one [`suspend`](Record::suspend) back; false where there is none.
     pub(crate) fn resume(&self) -> bool {
-        // ORDERING [none]: Relaxed. Only this thread reads these bits.
-        let word = self.word.load(Ordering::Relaxed);
-        let any = word & SUSPENDED != 0;
-        if any {
-            // ORDERING [none]: Relaxed. Only this thread reads these bits.
-            self.word.store(word - SUSPENDED_ONE, Ordering::Relaxed);
+        let less = self.rest().checked_sub(1);
+        if let Some(times) = less {
+            self.set_suspensions(times);
         }
-        any
+        less.is_some()
+    }
+
+    /// Whether to give way to the writer with this number: a few times, for a scheduler may count each time
+    /// as a whole slice of time used.
+    pub(crate) fn may_give_way(&self, hurry: u32) -> bool {
+        const MOST: u32 = 4;
+        // ORDERING [none]: Relaxed. Written by this thread.
+        if self.gave_way.swap(hurry, Ordering::Relaxed) != hurry {
+            // ORDERING [none]: Relaxed. As above.
+            self.ways.store(0, Ordering::Relaxed);
+        }
+        // ORDERING [none]: Relaxed. As above.
+        self.ways.fetch_add(1, Ordering::Relaxed) < MOST
     }
 
     /// Whether this thread is in a read section.
     pub(crate) fn is_inside(&self) -> bool {
         // ORDERING [none]: Relaxed. Written by this thread.
-        self.word.load(Ordering::Relaxed) & INSIDE != 0
+        is_section(self.word.load(Ordering::Relaxed))
+    }
+
+    /// Fills in what hooks are told of a call that has a size, a block, or neither. Used in a section.
+    #[inline(always)]
+    pub(crate) fn describe(
+        &self,
+        entry: u32,
+        requested: usize,
+        block: *mut c_void,
+        caller: usize,
+    ) -> *const memhook_call {
+        // ORDERING [none]: Relaxed. Read by this thread only.
+        self.call.entry.store(entry, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        self.call.requested.store(requested, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        self.call.block.store(block, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        self.call.caller.store(caller, Ordering::Relaxed);
+        self.call()
+    }
+
+    /// What was filled in last.
+    #[inline(always)]
+    pub(crate) fn call(&self) -> *const memhook_call {
+        (&raw const self.call).cast()
+    }
+
+    /// The record in which a call stands.
+    ///
+    /// # Safety
+    ///
+    /// `call` came from [`describe`](Record::describe).
+    #[inline(always)]
+    pub(crate) unsafe fn of<'a>(call: *const memhook_call) -> &'a Record {
+        let record = call.cast::<u8>().wrapping_sub(core::mem::offset_of!(Record, call)).cast::<Record>();
+        // SAFETY: the caller's contract, and invariant 1.
+        unsafe { &*record }
+    }
+
+    /// Adds to [`describe`](Record::describe) for a call that takes a number of elements and the size of
+    /// each; to be taken back with zeroes.
+    #[inline(always)]
+    pub(crate) fn describe_array(&self, count: usize, each: usize) {
+        // ORDERING [none]: Relaxed. Read by this thread only.
+        self.call.count.store(count, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        self.call.each.store(each, Ordering::Relaxed);
+    }
+
+    /// `MEMHOOK_DURING_` bits that hold for this thread's calls.
+    #[inline(always)]
+    pub(crate) fn circumstances(&self) -> u32 {
+        // ORDERING [none]: Relaxed. A description; it orders nothing.
+        self.call.circumstances.load(Ordering::Relaxed)
+    }
+
+    /// Adds `MEMHOOK_DURING_` bits for this thread.
+    pub(crate) fn add_circumstances(&self, bits: u32) {
+        // ORDERING [none]: Relaxed. As above.
+        self.call.circumstances.fetch_or(bits, Ordering::Relaxed);
+    }
+}
+
+/// `MEMHOOK_DURING_` bits that hold for the whole process. Every record has a copy.
+static CIRCUMSTANCES: AtomicU32 = AtomicU32::new(MEMHOOK_DURING_STARTUP);
+
+/// `MEMHOOK_DURING_` bits that hold for the whole process.
+pub(crate) fn circumstances() -> u32 {
+    // ORDERING [none]: Relaxed. A description; it orders nothing.
+    CIRCUMSTANCES.load(Ordering::Relaxed)
+}
+
+/// Changes the circumstances of the process, here and in every record.
+pub(crate) fn set_circumstances(add: u32, remove: u32) {
+    // ORDERING [circumstances]: SeqCst. Before the look at the records. Other end: `take_circumstances`.
+    CIRCUMSTANCES.fetch_or(add, Ordering::SeqCst);
+    // ORDERING [circumstances]: SeqCst. As above.
+    CIRCUMSTANCES.fetch_and(!remove, Ordering::SeqCst);
+    for record in RECORDS.iter() {
+        // ORDERING [none]: Relaxed. A description; it orders nothing.
+        record.call.circumstances.fetch_or(add, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        record.call.circumstances.fetch_and(!remove, Ordering::Relaxed);
+    }
+}
+
+/// Gives a record, which is in the roster, what holds for the process. Whoever changes that meanwhile
+/// has either seen the record, or is seen here.
+fn take_circumstances(record: &Record) {
+    loop {
+        // ORDERING [circumstances]: SeqCst. Other end: `set_circumstances`.
+        let now = CIRCUMSTANCES.load(Ordering::SeqCst);
+        // ORDERING [circumstances]: SeqCst. Before the second look.
+        record.call.circumstances.store(now, Ordering::SeqCst);
+        // ORDERING [circumstances]: SeqCst. After the store.
+        if CIRCUMSTANCES.load(Ordering::SeqCst) == now {
+            break;
+        }
     }
 }
 
@@ -326,10 +557,7 @@ pub(crate) fn forked() {
         // ORDERING [claim]: Release. No other thread exists yet; those to come find it free.
         record.owner.store(next, Ordering::Release);
         if !is_mine {
-            // ORDERING [none]: Relaxed. No other thread exists yet.
-            record.word.store(0, Ordering::Relaxed);
-            // ORDERING [none]: Relaxed. As above.
-            record.inner.store(core::ptr::null_mut(), Ordering::Relaxed);
+            record.come_to_rest();
         }
     }
 }

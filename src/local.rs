@@ -9,7 +9,7 @@
 //! | `local` | `first` Release       | `each` Acquire | the zeroes in a thread's new memory |
 //! | `key`   | `create` Release      | `first` Acquire | the size that goes with a key |
 
-use crate::guard;
+use crate::guard::{self, Record};
 use crate::scratch;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
@@ -38,12 +38,23 @@ pub(crate) fn of_this_thread(key: u32) -> *mut u8 {
     if memory.is_null() { first(key) } else { memory }
 }
 
+/// As [`of_this_thread`]; the record is this thread's.
+#[inline(always)]
+pub(crate) fn of(record: &'static Record, key: u32) -> *mut u8 {
+    let memory = known_of(record, key);
+    if memory.is_null() { first(key) } else { memory }
+}
+
 /// The calling thread's memory, if it has been asked for before; else null.
 #[inline(always)]
 pub(crate) fn known(key: u32) -> *mut u8 {
+    guard::known().map_or(core::ptr::null_mut(), |record| known_of(record, key))
+}
+
+#[inline(always)]
+fn known_of(record: &Record, key: u32) -> *mut u8 {
     let null = core::ptr::null_mut();
     let index = (key as usize).wrapping_sub(1);
-    let Some(record) = guard::known() else { return null };
     // ORDERING [none]: Relaxed. Written by this thread.
     let all = record.locals.load(Ordering::Relaxed);
     if all.is_null() || index >= KEYS {

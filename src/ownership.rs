@@ -22,7 +22,7 @@
 //!    two; hence relaxed accesses.
 //! 2. A list with blocks is in `LISTS`; so is one that a chain in force names.
 //! 3. `remaining` starts at `BIAS`, which is taken out when the counts of all threads have been
-//!    added: before that it cannot reach 0.
+//!    added and cleared: before that it cannot reach 0.
 //! 4. Branches and leaves of the table are never unmapped.
 //!
 //! # Edges
@@ -32,11 +32,11 @@
 //! | `leaf`  | `install` Release              | `mark_of` Acquire     | a zeroed leaf or branch |
 //! | `list`  | `find_or_create` Release       | `list` Acquire        | a list's members |
 //! | `drain` | `drain` Release                | `lose` Acquire        | where to count, with the grace period between |
-//! | `last`  | `gone_from`, `sum` AcqRel      | the same              | the last use of every block of the list |
+//! | `last`  | `gone_from`, `clear_counts` AcqRel | the same              | the last use of every block of the list |
 
 use crate::chain::Hook;
 use crate::grace::{self, Deferred, Scope};
-use crate::guard::{self, Record};
+use crate::guard::{self, ANY, Record};
 use crate::scratch;
 use crate::sys::{barrier, pages};
 use core::ffi::c_void;
@@ -162,25 +162,65 @@ fn owner_in_overflow(block: *mut c_void) -> u16 {
     entries.find(|&entry| is_for(entry, block)).map_or(0, |entry| entry as u16)
 }
 
-/// The mark of a block that has one in the table.
-pub(crate) struct Mark(&'static AtomicU16);
+/// Whether the thread remembers the leaf of a block's mark.
+#[inline(always)]
+pub(crate) fn is_near(block: *mut c_void, record: &Record) -> bool {
+    let number = plain(block) >> LEAF_BITS;
+    // ORDERING [none]: Relaxed. Written by this thread.
+    record.leaves.place(number).number.load(Ordering::Relaxed) == number
+}
 
-impl Mark {
-    /// Of a block that `owner`, which is not 0, made; `None` where the table says otherwise or knows
-    /// nothing. As long as the block lives, no other list has that number.
-    #[inline(always)]
-    pub(crate) fn by(owner: u16, block: *mut c_void) -> Option<Mark> {
-        let place = mark_of(block)?;
-        // ORDERING [none]: Relaxed. Invariant 1.
-        (place.load(Ordering::Relaxed) == owner).then_some(Mark(place))
-    }
+/// The mark of a block that [`is_near`]. In a `grace::Brief`: signal handlers find the thread inside, and
+/// have it remember nothing else.
+///
+/// # Safety
+///
+/// The block is near.
+#[inline(always)]
+unsafe fn near_mark<'a>(block: *mut c_void, record: &Record) -> &'a AtomicU16 {
+    let address = plain(block);
+    // ORDERING [none]: Relaxed. Written by this thread.
+    let origin = record.leaves.place(address >> LEAF_BITS).origin.load(Ordering::Relaxed);
+    // SAFETY: within the leaf (the caller's contract), and leaves are never unmapped (invariant 4).
+    unsafe { &*origin.wrapping_add(address >> 3) }
+}
 
-    /// Takes it off. A block that is marked in the table is not in the fixed one.
-    #[inline(always)]
-    pub(crate) fn clear(self) {
-        // ORDERING [none]: Relaxed. Invariant 1.
-        self.0.store(0, Ordering::Relaxed);
-    }
+/// Has the thread remember the leaf of a block's mark, if there is one.
+pub(crate) fn bring_near(block: *mut c_void, record: &Record) {
+    let Some(mark) = mark_of(block) else { return };
+    let address = plain(block);
+    let near = record.leaves.place(address >> LEAF_BITS);
+    let origin = core::ptr::from_ref(mark).cast_mut().wrapping_sub(address >> 3);
+    // ORDERING [none]: Relaxed. Read by this thread.
+    near.origin.store(origin, Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. As above.
+    near.number.store(address >> LEAF_BITS, Ordering::Relaxed);
+}
+
+/// Whether `owner` made a block that [`is_near`].
+///
+/// # Safety
+///
+/// The block is near.
+#[inline(always)]
+pub(crate) unsafe fn is_near_of(owner: u16, block: *mut c_void, record: &Record) -> bool {
+    // SAFETY: the caller's contract.
+    let mark = unsafe { near_mark(block, record) };
+    // ORDERING [none]: Relaxed. Invariant 1.
+    mark.load(Ordering::Relaxed) == owner
+}
+
+/// Marks a block that [`is_near`]. One that is marked in the table is not in the fixed one.
+///
+/// # Safety
+///
+/// The block is near.
+#[inline(always)]
+pub(crate) unsafe fn mark_near(block: *mut c_void, id: u16, record: &Record) {
+    // SAFETY: the caller's contract.
+    let mark = unsafe { near_mark(block, record) };
+    // ORDERING [none]: Relaxed. Invariant 1.
+    mark.store(id, Ordering::Relaxed);
 }
 
 /// Takes the mark off a block that is about to be given back.
@@ -252,7 +292,33 @@ pub(crate) struct List {
     members: *const *const Hook,
 }
 
-const BIAS: i64 = 1 << 62;
+const BIAS: i64 = 1 << 60;
+
+/// What a list's `remaining` says. A fork child must be able to go on from each.
+#[derive(PartialEq, Eq)]
+enum Stage {
+    /// `BIAS` is in it: the threads' counts belong to it.
+    Counted,
+    /// Twice `BIAS` is in it: the threads' counts have been added and are being cleared.
+    Added,
+    /// It is the number of blocks.
+    Summed,
+}
+
+impl Stage {
+    fn of(remaining: i64) -> Stage {
+        match remaining {
+            _ if remaining > BIAS + BIAS / 2 => Stage::Added,
+            _ if remaining > BIAS / 2 => Stage::Counted,
+            _ => Stage::Summed,
+        }
+    }
+}
+
+/// The threads' counts of blocks of a list.
+fn counts(id: u16) -> impl Iterator<Item = &'static AtomicI64> {
+    guard::records().filter_map(move |record| record.counted(id))
+}
 
 static LISTS: [AtomicPtr<List>; MAX_LISTS + 1] =
     [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_LISTS + 1];
@@ -368,8 +434,9 @@ pub(crate) fn find_or_create(members: &[*const Hook]) -> Result<u16, i32> {
             // SAFETY: members of a chain being built are alive: see `registry`.
             unsafe { &*member }.hold();
         }
-        // ORDERING [list]: Release and Relaxed. The list before its place. Other end: `list`.
-        if slot.compare_exchange(core::ptr::null_mut(), fresh, Ordering::Release, Ordering::Relaxed).is_ok() {
+        // ORDERING [list]: AcqRel and Relaxed. The list before its place, and its counts after they were
+        // cleared. Other ends: `list`, `finish`.
+        if slot.compare_exchange(core::ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             // ORDERING [list]: Release. Before any block has the number. Other end: `numbers`.
             HIGHEST.fetch_max(id, Ordering::Release);
             return Ok(id);
@@ -416,6 +483,24 @@ pub(crate) fn gone(id: u16, record: &Record) {
 }
 
 impl List {
+    /// As [`List::lose`], by a call whose section was narrowed to a member before it looks here: whoever
+    /// drains the list for that member waits for it. False where it is not done yet: [`List::lose_late`].
+    #[inline(always)]
+    pub(crate) fn lose_inside(&self, id: u16, record: &Record) -> bool {
+        // ORDERING [drain]: Acquire. Other end: `drain`.
+        !self.draining.load(Ordering::Acquire) && record.count_at_once(id, -1)
+    }
+
+    /// After [`List::lose_inside`].
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn lose_late(&self, id: u16, record: &Record) {
+        // ORDERING [drain]: Acquire. Other end: `drain`.
+        if self.draining.load(Ordering::Acquire) || !record.count(id, -1) {
+            gone_from(self);
+        }
+    }
+
     /// As [`gone`], of the list with the number `id`.
     #[inline(always)]
     pub(crate) fn lose(&self, id: u16, record: &Record) {
@@ -436,13 +521,13 @@ impl List {
 #[cold]
 #[inline(never)]
 fn gone_from(list: &List) {
-    // ORDERING [last]: AcqRel. Every use of the blocks before their end. Other end: itself, `sum`.
+    // ORDERING [last]: AcqRel. Every use of the blocks before their end. Other end: itself, `clear_counts`.
     if list.remaining.fetch_sub(1, Ordering::AcqRel) == 1 {
         finish(list);
         let item = core::ptr::from_ref(list).cast_mut().cast::<Deferred>();
         // SAFETY: the list has left LISTS and lives until `finished`. Deferred, since we are in
         // a section, where no release may be called.
-        unsafe { grace::defer(item, grace::advance(), Scope::Settling, finished_last) };
+        unsafe { grace::defer(item, grace::advance(), Scope::Settling(ANY, 0), finished_last) };
     }
 }
 
@@ -465,18 +550,71 @@ pub(crate) fn sum(hook: *const Hook) -> Option<Option<&'static List>> {
     // Another member of a list may have gone before: its removal did this.
     // ORDERING [none]: Relaxed. Only who is first; a grace period lies between drain and here.
     let list = lists_of(hook).find(|list| !list.summed.swap(true, Ordering::Relaxed))?;
-    let counted: i64 = guard::records()
-        .filter_map(|record| record.counted(list.id))
-        // ORDERING [none]: Relaxed. Nobody counts there since the grace period.
-        .map(|count| count.swap(0, Ordering::Relaxed))
-        .sum();
-    let delta = counted - BIAS;
+    // ORDERING [none]: Relaxed. Nobody counts there since the grace period.
+    let counted: i64 = counts(list.id).map(|count| count.load(Ordering::Relaxed)).sum();
+    // ORDERING [none]: Relaxed. Cannot be the last; see `clear_counts`.
+    list.remaining.fetch_add(counted + BIAS, Ordering::Relaxed);
+    Some(clear_counts(list).then_some(list))
+}
+
+/// The second half of [`sum`]; whether the list has come to its end.
+fn clear_counts(list: &'static List) -> bool {
+    for count in counts(list.id) {
+        // ORDERING [none]: Relaxed. As above; before the number can be taken by another list.
+        count.store(0, Ordering::Relaxed);
+    }
     // ORDERING [last]: AcqRel. As in `gone_from`.
-    let empty = list.remaining.fetch_add(delta, Ordering::AcqRel) + delta == 0;
+    let empty = list.remaining.fetch_sub(2 * BIAS, Ordering::AcqRel) == 2 * BIAS;
     if empty {
         finish(list);
     }
-    Some(empty.then_some(list))
+    empty
+}
+
+/// In a fork child: goes on where threads that are gone have left a list half way. `expected` interceptors
+/// that may come to be in a list are in service.
+pub(crate) fn forked(expected: usize) {
+    let mut alive = expected;
+    for (id, slot) in (0u16..).zip(&LISTS) {
+        // ORDERING [none]: Relaxed. There is one thread.
+        let at = slot.load(Ordering::Relaxed);
+        // SAFETY: null, or a list whose memory is given back after it has left its place.
+        let Some(list) = (unsafe { at.as_ref() }) else { continue };
+        // ORDERING [none]: Relaxed. There is one thread.
+        HIGHEST.fetch_max(id, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. There is one thread.
+        let summed = list.summed.load(Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. There is one thread.
+        let remaining = list.remaining.load(Ordering::Relaxed);
+        let ended = match Stage::of(remaining) {
+            Stage::Counted => {
+                // ORDERING [none]: Relaxed. There is one thread. The removal of a member is taken up.
+                list.summed.store(false, Ordering::Relaxed);
+                false
+            }
+            Stage::Added => clear_counts(list),
+            Stage::Summed if remaining == 0 && summed => {
+                finish(list);
+                true
+            }
+            Stage::Summed => false,
+        };
+        // The members' holds are counted afterwards. Its memory is not worth a queue.
+        alive += usize::from(!ended);
+    }
+    // ORDERING [none]: Relaxed. There is one thread.
+    ALIVE.store(alive, Ordering::Relaxed);
+}
+
+/// How many lists hold a hook. For fork children.
+pub(crate) fn holds(hook: *const Hook) -> usize {
+    let mut holds = lists_of(hook).count();
+    grace::for_each_queued(finished_last, &mut |item| {
+        // SAFETY: `deferred` is the first field of a list that waits for `finished_last`.
+        let list = unsafe { &*item.cast::<List>() };
+        holds += usize::from(list.members().contains(&hook));
+    });
+    holds
 }
 
 /// Releases the members of a list that [`sum`] has found empty, as far as nothing else holds them.
@@ -497,26 +635,39 @@ fn lists_of(hook: *const Hook) -> impl Iterator<Item = &'static List> {
 pub(crate) fn live_blocks(hook: *const Hook) -> usize {
     let mut live = 0i64;
     for list in lists_of(hook) {
-        // ORDERING [none]: Relaxed. A statistic.
-        let remaining = list.remaining.load(Ordering::Relaxed);
-        live += if remaining > BIAS / 2 { remaining - BIAS } else { remaining };
-        live += guard::records()
-            .filter_map(|record| record.counted(list.id))
-            // ORDERING [none]: Relaxed. A statistic.
-            .map(|count| count.load(Ordering::Relaxed))
-            .sum::<i64>();
+        live += list.live_blocks();
     }
     usize::try_from(live).unwrap_or(0)
+}
+
+impl List {
+    fn live_blocks(&self) -> i64 {
+        loop {
+            // ORDERING [none]: Relaxed. A statistic.
+            let remaining = self.remaining.load(Ordering::Relaxed);
+            match Stage::of(remaining) {
+                Stage::Summed => return remaining,
+                Stage::Added => return remaining - 2 * BIAS,
+                Stage::Counted => {}
+            }
+            // ORDERING [none]: Relaxed. A statistic.
+            let counted: i64 = counts(self.id).map(|count| count.load(Ordering::Relaxed)).sum();
+            // ORDERING [none]: Relaxed. Whether they were cleared meanwhile.
+            if Stage::of(self.remaining.load(Ordering::Relaxed)) == Stage::Counted {
+                return remaining - BIAS + counted;
+            }
+        }
+    }
 }
 
 /// Whether blocks keep `hook`, whose removal has come that far; otherwise its release is being
 /// called, or about to be. Called in a section.
 pub(crate) fn owns(hook: *const Hook) -> bool {
     lists_of(hook).any(|list| {
-        // Above the half, `sum` is at work on it. One that is empty is ending.
+        // Before that, `sum` is at work on it. One that is empty is ending.
         // ORDERING [none]: Relaxed. Whoever changes it wakes who waits.
         let remaining = list.remaining.load(Ordering::Relaxed);
-        remaining > 0 && remaining < BIAS / 2
+        remaining > 0 && Stage::of(remaining) == Stage::Summed
     })
 }
 

@@ -15,6 +15,10 @@ use core::sync::atomic::Ordering;
 
 type Function = unsafe extern "C" fn();
 
+/// The order of the test: who takes blocks back is known before any is made.
+const FREE_FIRST: [u32; MEMHOOK_ENTRY_COUNT as usize] = [1, 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+const _: () = assert!(MEMHOOK_ENTRY_FREE == 1);
+
 /// What a test found.
 pub(crate) struct Findings {
     /// Entry points that were called and did not arrive, by number.
@@ -29,13 +33,15 @@ struct Trial<'a> {
     record: &'a Record,
     _probe: Probe,
     findings: Findings,
+    /// Where the tested `free` leads, if not here.
+    missed_free: Option<usize>,
 }
 
 impl Trial<'_> {
     fn begin() -> Result<Trial<'static>, c_int> {
         let record = guard::record().ok_or(libc::ENOMEM)?;
         let findings = Findings { missed: 0, leads_to: None, tested: 0 };
-        Ok(Trial { record, _probe: Probe::begin()?, findings })
+        Ok(Trial { record, _probe: Probe::begin()?, findings, missed_free: None })
     }
 
     /// # Safety
@@ -56,14 +62,27 @@ impl Trial<'_> {
             self.findings.missed |= 1 << number;
             self.findings.leads_to.get_or_insert_with(bound);
         }
-        // A block of an allocator that we do not know is left: a few bytes, once.
-        if arrived && !block.is_null() {
-            let [_, free, ..] = entry::EXPORTED;
-            // SAFETY: it is our own free.
-            let free = unsafe { core::mem::transmute::<Function, unsafe extern "C" fn(*mut c_void)>(free) };
-            // SAFETY: the block came through our own entry point.
+        if number == MEMHOOK_ENTRY_FREE && !arrived {
+            self.missed_free.get_or_insert_with(bound);
+        }
+        if block.is_null() {
+            return;
+        }
+        let [_, ours, ..] = entry::EXPORTED;
+        let free = if arrived { Some(ours as *const () as usize) } else { self.free_beside(bound()) };
+        // Where it is not known who takes the block back, it is left: a few bytes, once.
+        if let Some(free) = free {
+            // SAFETY: the address of a free.
+            let free = unsafe { core::mem::transmute::<usize, unsafe extern "C" fn(*mut c_void)>(free) };
+            // SAFETY: the block was made by the entry point beside it.
             unsafe { free(block) };
         }
+    }
+
+    /// The tested `free`, where it leads to the same object as another function.
+    fn free_beside(&self, function: usize) -> Option<usize> {
+        let free = self.missed_free?;
+        object_at(free).is_some_and(|object| object.contains(function)).then_some(free)
     }
 }
 
@@ -120,8 +139,8 @@ unsafe fn call_once(number: u32, function: Function) -> *mut c_void {
 /// Each is NULL or of the type of its entry point.
 pub(crate) unsafe fn try_functions(functions: &[Option<Function>; 13]) -> Result<Findings, c_int> {
     let mut trial = Trial::begin()?;
-    for (number, function) in (0..).zip(functions) {
-        if let Some(function) = *function {
+    for number in FREE_FIRST {
+        if let Some(function) = functions.get(number as usize).copied().flatten() {
             // SAFETY: the caller's contract.
             unsafe { trial.try_one(number, function, &|| function as *const () as usize) };
         }
@@ -140,7 +159,7 @@ pub(crate) fn try_object(address: usize) -> Result<Findings, c_int> {
         return Err(libc::ENOENT);
     }
     let mut trial = Trial::begin()?;
-    for number in 0..MEMHOOK_ENTRY_COUNT {
+    for number in FREE_FIRST {
         object.for_each_binding(backend::entry_name(number), &mut |slot| {
             let bound = || {
                 // SAFETY: a relocated pointer of a loaded object.

@@ -13,7 +13,6 @@
 use crate::abi::*;
 use crate::backend::{self, Entries};
 use crate::chain;
-use crate::dispatch;
 use crate::glibc;
 use crate::grace;
 use crate::guard;
@@ -44,18 +43,23 @@ unsafe extern "C" {
 
 /// Starts the library if nobody has yet.
 pub(crate) fn ensure() {
-    ensure_by(false);
+    ensure_for(false);
 }
 
-fn ensure_by(call: bool) {
+/// As [`ensure`], for a program that asks for one of glibc's variables.
+pub(crate) fn ensure_for_variables() {
+    ensure_for(true);
+}
+
+fn ensure_for(variables: bool) {
     // ORDERING [start]: Acquire. What the initialize hook did. Other end: `start`.
     if STATE.load(Ordering::Acquire) == UNTOUCHED {
-        start(call);
+        start(variables);
     }
 }
 
 #[cold]
-fn start(by_call: bool) {
+fn start(for_variables: bool) {
     backend::resolve();
     // ORDERING [start]: Acquire and Acquire. Other end: the store below.
     if STATE.compare_exchange(UNTOUCHED, STARTING, Ordering::Acquire, Ordering::Acquire).is_err() {
@@ -66,7 +70,7 @@ fn start(by_call: bool) {
     // SAFETY: errno of this thread.
     let before = unsafe { errno.read() };
     let suspended = guard::record().filter(|record| record.suspend());
-    glibc::begin(by_call);
+    glibc::begin(for_variables);
     memhook_begin_tools();
     if let Some(hook) = initialize_hook() {
         // SAFETY: the program's own function, by the contract of the variable.
@@ -88,7 +92,7 @@ fn start(by_call: bool) {
 
 /// Where the entry stubs find the entry table to use before the first chain is published.
 pub(crate) unsafe extern "C" fn first() -> *const Entries {
-    ensure_by(true);
+    ensure();
     backend::resolve();
     if chain::is_first() { &raw const backend::FUNCTIONS } else { chain::entries() }
 }
@@ -100,15 +104,14 @@ unsafe extern "C" fn in_fork_child() {
     // ORDERING [none]: Relaxed. No other thread exists. One that was starting the library is gone;
     // what it had registered stays.
     let _ = STATE.compare_exchange(STARTING, STARTED, Ordering::Relaxed, Ordering::Relaxed);
-    dispatch::set_circumstances(&mut |now| now | MEMHOOK_DURING_FORK_CHILD);
+    guard::set_circumstances(MEMHOOK_DURING_FORK_CHILD, 0);
 }
 
 /// The thread's data is being destroyed. Where that is since a callback has called pthread_exit or was
 /// cancelled, the callback's section will not be ended by its call.
 unsafe extern "C" fn thread_exits(_: *mut core::ffi::c_void) {
     let Some(record) = guard::record() else { return };
-    // ORDERING [none]: Relaxed. Read by this thread only.
-    record.circumstances.fetch_or(MEMHOOK_DURING_THREAD_EXIT, Ordering::Relaxed);
+    record.add_circumstances(MEMHOOK_DURING_THREAD_EXIT);
     if record.is_inside() {
         grace::abandon(record);
     }
@@ -155,11 +158,11 @@ pub(crate) fn is_unloading(address: usize) -> bool {
         found == u32::MAX
     });
     // ORDERING [none]: Relaxed. Written by the constructor.
-    found >= AT_START.load(Ordering::Relaxed) && !dispatch::is_process_exiting()
+    found >= AT_START.load(Ordering::Relaxed) && guard::circumstances() & MEMHOOK_DURING_PROCESS_EXIT == 0
 }
 
 extern "C" fn at_exit() {
-    dispatch::set_circumstances(&mut |now| now | MEMHOOK_DURING_PROCESS_EXIT);
+    guard::set_circumstances(MEMHOOK_DURING_PROCESS_EXIT, 0);
 }
 
 /// The library's constructor: what must be registered with the C library while none of its locks
@@ -180,7 +183,7 @@ unsafe extern "C" fn constructor() {
     unsafe { libc::pthread_atfork(None, None, Some(in_fork_child)) };
     // SAFETY: as above.
     unsafe { libc::atexit(at_exit) };
-    dispatch::set_circumstances(&mut |now| now & !MEMHOOK_DURING_STARTUP);
+    guard::set_circumstances(0, MEMHOOK_DURING_STARTUP);
     if let Some(record) = suspended {
         record.resume();
     }

@@ -15,11 +15,11 @@ const LONG: u64 = 6000;
 /// As counted with rustc 1.95 and gcc 12 on x86-64, and 2 % on top for other compilers.
 const BOUNDS: [(&str, Option<&str>, f64); 6] = [
     ("no hook", None, 4.0),
-    ("one observer", Some("o"), 171.0),
-    ("four observers", Some("oooo"), 336.0),
-    ("one passing interceptor", Some("i"), 295.0),
-    ("four passing interceptors", Some("iiii"), 921.0),
-    ("accounting", Some("a"), 323.0),
+    ("one observer", Some("o"), 113.0),
+    ("four observers", Some("oooo"), 286.0),
+    ("one passing interceptor", Some("i"), 191.0),
+    ("four passing interceptors", Some("iiii"), 942.0),
+    ("accounting", Some("a"), 219.0),
 ];
 
 fn is_installed(program: &str) -> bool {

@@ -49,6 +49,26 @@ fn fork_inside_a_callback() {
 }
 
 #[test]
+fn fork_in_a_signal_handler() {
+    let program = program("e_fork_in_handler", "fork-handler");
+    expect_run(&mut Command::new(&program), 0, "forked in every round\n");
+    expect_run(Command::new(program).arg("owner"), 0, "forked in every round\n");
+}
+
+/// What another thread has in hand when the process forks is taken up in the child, wherever it was.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn fork_after_every_other_instruction_of_a_change() {
+    let program = program("e_fork_steps", "fork-steps");
+    for change in ["unregister", "empty", "observer", "register", "replace", "swap", "free", "last"] {
+        let mut command = Command::new(&program);
+        // fork waits for glibc's locks, which a thread that is being stepped may hold.
+        let command = over_bump(command.args([change, "2"]), "fork-steps");
+        expect_run(command, 0, &format!("{change}: forked all the way\n"));
+    }
+}
+
+#[test]
 fn vfork_exec_and_spawn() {
     let said = "exec 100, allocating 100, in a callback 180, spawned 100, live as expected\n";
     expect_run(&mut Command::new(program("e_spawn", "spawn")), 0, said);
@@ -105,8 +125,25 @@ fn thread_exit_with_destructors() {
 }
 
 #[test]
+fn late_frees_reach_their_owner() {
+    let said = "3 frees or more of each thread came late, all went home\n";
+    expect_run(&mut Command::new(program("e_late_frees", "late-frees")), 0, said);
+}
+
+#[test]
 fn thread_local_objects() {
     expect_run(&mut Command::new(program("e_thread_local", "thread-local")), 0, "400 objects destroyed\n");
+}
+
+#[test]
+fn thread_variables_of_loaded_objects_in_callbacks() {
+    let plugin = shared_object("e_thread_variables_plugin", Link::Plugin, "variables-plugin");
+    let copies: Vec<_> = (0..18).map(|i| plugin.with_file_name(format!("copy{i}.so"))).collect();
+    for copy in &copies {
+        std::fs::copy(&plugin, copy).expect("writable");
+    }
+    let mut command = Command::new(program("e_thread_variables", "variables"));
+    expect_run(command.args(copies), 0, "each thread had its own\n");
 }
 
 #[test]
@@ -177,8 +214,21 @@ fn dlopen_and_dlclose_under_load() {
 }
 
 #[test]
+fn marks_cost_nothing_before_the_first_owned_block() {
+    let said = "nothing before the first owned block\n";
+    expect_run(&mut Command::new(program("e_footprint", "footprint")), 0, said);
+}
+
+#[test]
 fn address_space_runs_out() {
     expect_run(&mut Command::new(program("e_memory_limit", "memory-limit")), 0, "every limit was survived\n");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn memory_fails_at_every_point_in_turn() {
+    let said = "memory failed at every point in turn\n";
+    expect_run(&mut Command::new(program("e_memory_points", "memory-points")), 0, said);
 }
 
 #[test]

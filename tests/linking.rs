@@ -191,6 +191,17 @@ fn stands_before_mimalloc() {
 }
 
 /// glibc's checking allocator, whose definitions all have an old version: it goes on checking.
+/// A program's own allocator comes before every preloaded one.
+#[test]
+fn stands_behind_a_programs_own_allocator() {
+    let output = folder("link-own-malloc").join("program");
+    let program = compile(&source("link_own_malloc.c"), &output, Link::None).arg("-fno-builtin").run();
+    assert_eq!(preloaded(&program, &[&library()]), fine("nothing before main\n"));
+    let mut with_tool = Command::new(&program);
+    with_tool.env("LD_PRELOAD", library()).env("MEMHOOK", "fail=every:1");
+    assert_eq!(run(&mut with_tool), fine("nothing before main\n"));
+}
+
 #[test]
 fn stands_before_libc_malloc_debug() {
     let Some(debug) = installed("libc_malloc_debug.so.0") else {

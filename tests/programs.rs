@@ -287,6 +287,32 @@ fn git_repository() {
     trial.compare();
 }
 
+/// A real repository: this one, where it is one.
+#[test]
+fn git_own_repository() {
+    let Some(_) = installed("git") else { return };
+    let head = run_for(Command::new("git").arg("-C").arg(root()).args(["rev-parse", "HEAD"]), 60);
+    if head.status != 0 {
+        println!("skipped: {} is no git repository", root().display());
+        return;
+    }
+    let command = |_: &Path| {
+        let mut command = Command::new("sh");
+        command.arg(input("own.sh")).arg(root()).arg(head.stdout.trim());
+        command
+    };
+    let trial = Trial {
+        name: "git-own",
+        tools: &TOOLS,
+        below: None,
+        command: &command,
+        result: &everything,
+        status: Some(0),
+        calls: 10_000,
+    };
+    trial.compare();
+}
+
 /// A C file of many functions, the same every time.
 fn large_c_file(functions: u32) -> String {
     let mut text = String::from("#include <stdio.h>\n#include <string.h>\n#include <math.h>\n");
@@ -352,7 +378,7 @@ fn compiler(name: &str, program: &str, source: &dyn Fn(&Path) -> PathBuf, argume
 fn gcc_large_file() {
     let source = |folder: &Path| {
         let file = folder.join("large.c");
-        fs::write(&file, large_c_file(if is_long() { 3000 } else { 200 })).expect("target/tests is writable");
+        fs::write(&file, large_c_file(if is_long() { 1000 } else { 200 })).expect("target/tests is writable");
         file
     };
     compiler("gcc", "gcc", &source, &["-O2", "-g", "-Wall", "-Wextra"]);
@@ -385,10 +411,12 @@ fn perl_script() {
 
 fn sqlite(name: &str, below: Option<PathBuf>) {
     let Some(_) = installed("sqlite3") else { return };
+    // A million of them once, even in the short form.
+    let rows = amount(if below.is_some() { 100_000 } else { 1_000_000 }, 1_000_000);
     let command = |folder: &Path| {
         let text = fs::read_to_string(input("inserts.sql")).expect("the script is there");
         let script = folder.join("script.sql");
-        fs::write(&script, text.replace("@ROWS@", &amount(100_000, 1_000_000))).expect("writable");
+        fs::write(&script, text.replace("@ROWS@", &rows)).expect("writable");
         let mut command = Command::new("sqlite3");
         command.args(["-batch", "base.db"]).arg(".read script.sql");
         command

@@ -56,6 +56,7 @@ programs! {
     r6_in_callbacks => "callbacks gave back what others own";
     r6_last_block_in_callback => "released after the callback";
     r6_keepers_see_every_free => "every free was seen";
+    r6_of_nobody => "of nobody: those alone";
     r6_malloc_only_owner => "aligned blocks were nobody's";
 
     r7_reallocarray_overflow => "told: ba";
@@ -159,84 +160,84 @@ fn r7_event_sequences() {
 /// What the program prints: each call, and below it what the observer was told.
 const EVENTS: &str = "\
 malloc(100)
-  after malloc 100 align 0 count 1 -> block
+  after malloc 100 align 0 count 0 -> block
 free(p)
-  before free 0 align 0 count 1 old
+  before free 0 align 0 count 0 old
 malloc(0)
-  after malloc 0 align 0 count 1 -> block
+  after malloc 0 align 0 count 0 -> block
 free_sized(p, 0)
-  before free_sized 0 align 0 count 1 old
+  before free_sized 0 align 0 count 0 old
 malloc(HUGE_SIZE)
-  after malloc huge align 0 count 1 -> NULL
+  after malloc huge align 0 count 0 -> NULL
 free(NULL)
 free_sized(NULL, 5)
 free_aligned_sized(NULL, 16, 5)
 calloc(7, 11)
   after calloc 77 align 0 count 7 -> block
 free(p)
-  before free 0 align 0 count 1 old
+  before free 0 align 0 count 0 old
 calloc(HUGE_SIZE, 3)
   after calloc SIZE_MAX align 0 count 1000000 -> NULL
 calloc(1, HUGE_SIZE)
   after calloc huge align 0 count 1 -> NULL
 realloc(NULL, 50)
-  after realloc 50 align 0 count 1 -> block
+  after realloc 50 align 0 count 0 -> block
 realloc(p, 60)
-  begin realloc 60 align 0 count 1 old
-  commit realloc 60 align 0 count 1 old -> block
+  begin realloc 60 align 0 count 0 old
+  commit realloc 60 align 0 count 0 old -> block
 realloc(p, 7000)
-  begin realloc 7000 align 0 count 1 old
-  commit realloc 7000 align 0 count 1 old -> block
+  begin realloc 7000 align 0 count 0 old
+  commit realloc 7000 align 0 count 0 old -> block
 p = realloc(p, HUGE_SIZE)
-  begin realloc huge align 0 count 1 old
-  abort realloc huge align 0 count 1 old
+  begin realloc huge align 0 count 0 old
+  abort realloc huge align 0 count 0 old
 realloc(p, 0)
-  begin realloc 0 align 0 count 1 old
-  commit realloc 0 align 0 count 1 old -> NULL
+  begin realloc 0 align 0 count 0 old
+  commit realloc 0 align 0 count 0 old -> NULL
 realloc(NULL, 0)
-  after realloc 0 align 0 count 1 -> block
+  after realloc 0 align 0 count 0 -> block
 free(p)
-  before free 0 align 0 count 1 old
+  before free 0 align 0 count 0 old
 realloc(NULL, HUGE_SIZE)
-  after realloc huge align 0 count 1 -> NULL
+  after realloc huge align 0 count 0 -> NULL
 reallocarray(NULL, 5, 6)
   after reallocarray 30 align 0 count 5 -> block
 reallocarray(p, 50, 60)
   begin reallocarray 3000 align 0 count 50 old
   commit reallocarray 3000 align 0 count 50 old -> block
 free(p)
-  before free 0 align 0 count 1 old
+  before free 0 align 0 count 0 old
 reallocarray(NULL, HUGE_SIZE, 6)
   after reallocarray SIZE_MAX align 0 count 1000000 -> NULL
 memalign(64, 100)
-  after memalign 100 align 64 count 1 -> block
+  after memalign 100 align 64 count 0 -> block
 free_aligned_sized(p, 64, 100)
-  before free_aligned_sized 100 align 64 count 1 old
+  before free_aligned_sized 100 align 64 count 0 old
 memalign(64, HUGE_SIZE)
-  after memalign huge align 64 count 1 -> NULL
+  after memalign huge align 64 count 0 -> NULL
 aligned_alloc(32, 96)
-  after aligned_alloc 96 align 32 count 1 -> block
+  after aligned_alloc 96 align 32 count 0 -> block
 free(p)
-  before free 0 align 0 count 1 old
+  before free 0 align 0 count 0 old
 OK(posix_memalign(&p, 128, 200))
-  after posix_memalign 200 align 128 count 1 -> block
+  after posix_memalign 200 align 128 count 0 -> block
 free(p)
-  before free 0 align 0 count 1 old
+  before free 0 align 0 count 0 old
 SAME(posix_memalign(&p, 3, 200), EINVAL)
-  after posix_memalign 200 align 3 count 1 -> NULL
+  after posix_memalign 200 align 3 count 0 -> NULL
 SAME(posix_memalign(&p, 4, 200), EINVAL)
-  after posix_memalign 200 align 4 count 1 -> NULL
+  after posix_memalign 200 align 4 count 0 -> NULL
 SAME(posix_memalign(&p, 64, HUGE_SIZE), ENOMEM)
-  after posix_memalign huge align 64 count 1 -> NULL
+  after posix_memalign huge align 64 count 0 -> NULL
 valloc(300)
-  after valloc 300 align 0 count 1 -> block
+  after valloc 300 align 0 count 0 -> block
 free(p)
-  before free 0 align 0 count 1 old
+  before free 0 align 0 count 0 old
 pvalloc(400)
-  after pvalloc 400 align 0 count 1 -> block
+  after pvalloc 400 align 0 count 0 -> block
 CHECK(malloc_usable_size(p) >= 4096)
 SAME(malloc_usable_size(NULL), 0)
 free(p)
-  before free 0 align 0 count 1 old
+  before free 0 align 0 count 0 old
 memhook_backend_free(memhook_backend_malloc(10))
 ";

@@ -73,6 +73,14 @@ pub fn compile(source: &Path, output: &Path, link: Link) -> Build {
 }
 
 impl Build {
+    /// Has another compiler do it.
+    pub fn by(mut self, compiler: &str) -> Build {
+        let mut command = Command::new(compiler);
+        command.args(self.command.get_args());
+        self.command = command;
+        self
+    }
+
     /// Adds a compiler option.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Build {
         self.command.arg(arg);

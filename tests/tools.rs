@@ -1,7 +1,8 @@
 //! The tools on top of the hooks: by their functions, and by the environment variable `MEMHOOK`.
 
+use std::os::unix::process::CommandExt;
 use std::process::Command;
-use support::{Link, Outcome, build, compile, expect, folder, library, root, run};
+use support::{Link, build, compile, expect, folder, library, root, run};
 
 #[test]
 fn fail_rules_do_what_they_say() {
@@ -21,10 +22,36 @@ nth: this thread .X., another ......
 8 of 8 failed as they should, 6 of them by the rule; lives on
 realloc to nothing is a free: yes
 .. X
-by caller: 1, not 0; by object: 1, not 0
+by caller: 1, not 0; by object: 1, not 0; by executable: 1, not 0
+after bytes: 0 1 1
 X.X.
 stopped already: ESRCH
 goes on
+",
+        );
+    }
+}
+
+/// Each entry point that makes blocks fails in its turn as its manual page says, and nothing else is disturbed.
+#[test]
+fn every_failure_point_is_walked_through() {
+    for link in [Link::Shared, Link::Archive] {
+        expect(
+            "tool_fail_walk",
+            link,
+            "\
+run 1: malloc NULL ENOMEM
+run 2: calloc NULL ENOMEM
+run 3: realloc NULL ENOMEM
+run 4: realloc (NULL) NULL ENOMEM
+run 5: reallocarray NULL ENOMEM
+run 6: memalign NULL ENOMEM
+run 7: aligned_alloc NULL ENOMEM
+run 8: posix_memalign ENOMEM
+run 9: valloc NULL ENOMEM
+run 10: pvalloc NULL ENOMEM
+run 11: strdup NULL ENOMEM
+run 12: nothing failed
 ",
         );
     }
@@ -70,9 +97,8 @@ fn words_in_the_environment_start_tools() {
 fn wrong_words_are_refused_with_the_right_ones() {
     let knows = "it knows: nth:N every:N chance:0.P seed:N above:BYTES after:BYTES from:PART-OF-A-PATH, with commas between them";
     for (words, said) in [
-        ("fail=every:1 nonsense", "there is no tool 'nonsense'; there is: usage, fail".to_owned()),
-        ("Fail=every:1", "there is no tool 'Fail'; there is: usage, fail".into()),
         ("fail", format!("fail does not know ''; {knows}")),
+        ("glibc=2", "glibc does not know '2'; it knows: no settings".into()),
         ("fail=often", format!("fail does not know 'often'; {knows}")),
         ("fail=every:x", format!("fail does not know 'every:x'; {knows}")),
         ("fail=every:-1", format!("fail does not know 'every:-1'; {knows}")),
@@ -91,13 +117,75 @@ fn wrong_words_are_refused_with_the_right_ones() {
     }
 }
 
-/// What glibc's own functions say of its heap stays true with the library in place.
+/// R12. Root that runs a program for another user makes it a privileged one: for that, neither a file
+/// system nor a file with special rights is needed.
+#[test]
+fn privileged_process_ignores_the_environment() {
+    // SAFETY: no precondition.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("privileged_process_ignores_the_environment: skipped: needs root to make one");
+        return;
+    }
+    for link in [Link::Shared, Link::Archive, Link::Static] {
+        let source = root().join("tests/c/tool_victim.c");
+        let output = folder(&format!("tool-privileged-{link:?}")).join("victim");
+        // The victim names nothing of the library that would have it linked.
+        let program =
+            compile(&source, &output, link).arg("-Wl,--no-as-needed").arg("-Wl,-u,memhook_version").run();
+        let mut command = Command::new(&program);
+        command.env("MEMHOOK", "fail=every:2");
+        assert_eq!(run(&mut command).stderr, "failed 500, first 2\n", "{link:?}");
+        // SAFETY: a system call only, between fork and exec.
+        unsafe {
+            command.pre_exec(|| match libc::setresuid(65534, 0, 0) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        assert_eq!(run(&mut command).stderr, "failed 0, first 0\n", "{link:?}");
+    }
+}
+
+#[test]
+fn unknown_tools_are_refused_with_those_that_there_are() {
+    for (words, unknown) in [("fail=every:1 nonsense", "nonsense"), ("Fail=every:1", "Fail")] {
+        let said = victim("tool-unknown", words);
+        let begins = format!("memhook: MEMHOOK: there is no tool '{unknown}'; there is: ");
+        let rest = said.strip_prefix(&begins).and_then(|rest| rest.strip_suffix("\nfailed 0, first 0\n"));
+        let known: Vec<_> = rest.unwrap_or_else(|| panic!("{said}")).split(", ").collect();
+        assert!(known.contains(&"fail") && known.contains(&"check"), "{said}");
+    }
+}
+
+/// What glibc's own functions do and say of its heap stays true with the library in place, in the initialize hook and
+/// in main, with hooks in force and with a tool that makes blocks larger.
 #[test]
 fn allocators_own_view_goes_on_working() {
+    let said = |written: &str| {
+        format!(
+            "above the threshold: mapped, below: heap\nin use: counted\nearly: set, counted, trimmed, {written}\n\
+             trimmed: 1, heap shrank\nmalloc_info: written\n"
+        )
+    };
     for link in [Link::Shared, Link::Archive, Link::Static] {
         let program = build("tool_mallopt", link);
-        let outcome = run(Command::new(program).env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0"));
-        let said = "above the threshold: mapped, below: heap\nin use counted, trimmed, written\n";
-        assert_eq!(outcome, Outcome { status: 0, stdout: said.into(), stderr: String::new() }, "{link:?}");
+        let asked = |variables: &[(&str, &str)]| {
+            let mut command = Command::new(&program);
+            run(command.env_remove("GLIBC_TUNABLES").env_remove("MEMHOOK").envs(variables.iter().copied()))
+        };
+        let tunables = "glibc.malloc.tcache_count=0:glibc.malloc.mmap_threshold=300000";
+        for variables in [&[][..], &[("GLIBC_TUNABLES", tunables)], &[("MEMHOOK", "check")]] {
+            let outcome = asked(variables);
+            assert_eq!((outcome.status, outcome.stdout), (0, said("not written")), "{link:?} {variables:?}");
+            // malloc_stats: one arena, in use, one mapping in its time.
+            let lines: Vec<_> = outcome.stderr.lines().collect();
+            assert!(lines.len() == 8 && lines[0] == "Arena 0:", "{link:?} {variables:?}: {lines:?}");
+            assert!(lines[6].ends_with("=          1"), "{link:?} {variables:?}: {lines:?}");
+        }
+        let early = asked(&[("EARLY_STDIO", "1")]);
+        assert_eq!((early.status, early.stdout), (0, said("written")), "{link:?}");
+        let [stats, info] =
+            ["Arena 0:\nsystem bytes", "max mmap bytes   =          0\n<malloc version=\"1\">"];
+        assert!(early.stderr.starts_with(stats) && early.stderr.contains(info), "{link:?}: {}", early.stderr);
     }
 }

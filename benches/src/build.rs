@@ -60,11 +60,22 @@ pub fn object(folder: &Path, from: &str, to: &str, arguments: &[&str]) -> Result
     compile("cc", &source(from), &folder.join(to), &arguments)
 }
 
-/// The hooks of memhook.
-pub fn hooks(folder: &Path) -> PathBuf {
+/// Compiles with the library as `make` has built it, and hands on what is to be done with the arguments.
+fn with_library<T>(then: impl FnOnce(&[&str]) -> T) -> T {
     let dist = root().join("target/dist");
     let include = format!("-I{}", dist.join("include").display());
     let lib = dist.join("lib");
     let (path, rpath) = (format!("-L{}", lib.display()), format!("-Wl,-rpath,{}", lib.display()));
-    object(folder, "hooks.c", "hooks.so", &[&include, &path, "-lmemhook", &rpath]).expect("hooks.c compiles")
+    then(&[&include, &path, "-lmemhook", &rpath])
+}
+
+/// The hooks of memhook.
+pub fn hooks(folder: &Path) -> PathBuf {
+    with_library(|arguments| object(folder, "hooks.c", "hooks.so", arguments)).expect("hooks.c compiles")
+}
+
+/// The program that measures what grows with what.
+pub fn scaling(folder: &Path) -> PathBuf {
+    let to = folder.join("scaling");
+    with_library(|arguments| compile("cc", &source("scaling.c"), &to, arguments)).expect("scaling.c compiles")
 }

@@ -133,6 +133,12 @@ pub fn all(folder: &Path) -> (Vec<Configuration>, Vec<(String, String)>) {
     }
     let usage = Configuration::new("memhook, usage").preload(&[&library]).variable("MEMHOOK", "usage");
     all.push(usage.proof(Proof::Summary));
+    all.push(
+        Configuration::new("memhook, check")
+            .preload(&[&library])
+            .variable("MEMHOOK", "check")
+            .proof(Proof::Exact),
+    );
     let mut skipped = Vec::new();
     for (name, peer) in [
         ("gperftools MallocHook", gperftools as fn(&Path) -> Result<Vec<Configuration>, String>),

@@ -8,6 +8,7 @@
 //!
 //!     make bench              the table
 //!     make bench WHOLE=1      and whole programs
+//!     make bench SCALING=1    what grows with threads, hooks and blocks, instead
 //!     memhook-bench --only pair --rounds 31 --ms 20 --config memhook
 
 mod build;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 /// What the command line says.
 pub struct Options {
     whole: bool,
+    scaling: bool,
     /// Only workloads and programs whose name contains this.
     only: Option<String>,
     /// Only configurations whose name contains this; glibc is always there to compare with.
@@ -33,11 +35,13 @@ pub struct Options {
 
 impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
-        let mut options = Options { whole: false, only: None, config: None, rounds: 15, ms: 20 };
+        let mut options =
+            Options { whole: false, scaling: false, only: None, config: None, rounds: 15, ms: 20 };
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word}: a value is missing"));
             match word.as_str() {
                 "--whole" => options.whole = true,
+                "--scaling" => options.scaling = true,
                 "--only" => options.only = Some(value()?),
                 "--config" => options.config = Some(value()?),
                 "--rounds" => options.rounds = value()?.parse().map_err(|_| "--rounds takes a number")?,
@@ -69,6 +73,14 @@ fn main() -> ExitCode {
         }
     };
     let folder = build::folder();
+    if options.scaling {
+        let status = std::process::Command::new(build::scaling(&folder)).status();
+        return if status.is_ok_and(|status| status.success()) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
+    }
     let workload = build::workload(&folder);
     let (mut all, skipped) = configurations::all(&folder);
     if let Some(only) = &options.config {

@@ -71,7 +71,9 @@ extern void (*__MALLOC_HOOK_VOLATILE memhook_glibc_initialize_hook_declared)(voi
 }
 
 /* In an expression this is a value, in a declaration a parameter: a function. So a file that declares one
- * of the variables again declares another function, with whatever type it believes in. */
+ * of the variables again declares another function, with whatever type it believes in. That the file may
+ * do inside extern "C", and this header may be included there: hence extern "C++". */
+extern "C++" {
 struct memhook_glibc_ {};
 #define MEMHOOK_GLIBC_VARIABLE_(name)                                                              \
     static inline __typeof__(memhook_glibc_##name##_declared) &memhook_glibc_##name##_(memhook_glibc_) \
@@ -84,6 +86,7 @@ MEMHOOK_GLIBC_VARIABLE_(memalign_hook)
 MEMHOOK_GLIBC_VARIABLE_(free_hook)
 MEMHOOK_GLIBC_VARIABLE_(after_morecore_hook)
 #undef MEMHOOK_GLIBC_VARIABLE_
+}
 #define MEMHOOK_GLIBC_LVALUE_(name) memhook_glibc_##name##_(memhook_glibc_())
 #else
 /* Declared again, it declares the function above again. */

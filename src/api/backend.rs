@@ -2,8 +2,15 @@
 
 use super::Block;
 use crate::backend;
+use crate::dispatch;
 use crate::scratch;
 use crate::start;
+
+/// A callback in one of glibc's variables is known by its answer: is it a block of the backend's?
+fn noted(block: Block) -> Block {
+    dispatch::note_backends(block);
+    block
+}
 
 /// The allocator below, past all hooks: as malloc(3).
 ///
@@ -18,7 +25,7 @@ use crate::start;
 pub extern "C" fn memhook_backend_malloc(requested: usize) -> Block {
     start::ensure();
     // SAFETY: `ensure` resolves.
-    unsafe { backend::malloc(requested) }
+    noted(unsafe { backend::malloc(requested) })
 }
 
 /// The allocator below, past all hooks: as calloc(3).
@@ -34,7 +41,7 @@ pub extern "C" fn memhook_backend_malloc(requested: usize) -> Block {
 pub extern "C" fn memhook_backend_calloc(count: usize, each: usize) -> Block {
     start::ensure();
     // SAFETY: `ensure` resolves.
-    unsafe { backend::calloc(count, each) }
+    noted(unsafe { backend::calloc(count, each) })
 }
 
 /// The allocator below, past all hooks: as realloc(3).
@@ -54,7 +61,7 @@ pub extern "C" fn memhook_backend_calloc(count: usize, each: usize) -> Block {
 pub unsafe extern "C" fn memhook_backend_realloc(block: Block, requested: usize) -> Block {
     start::ensure();
     // SAFETY: `ensure` resolves; the block is the caller's contract.
-    unsafe { backend::realloc(block, requested) }
+    noted(unsafe { backend::realloc(block, requested) })
 }
 
 /// The allocator below, past all hooks: as memalign(3).
@@ -70,7 +77,7 @@ pub unsafe extern "C" fn memhook_backend_realloc(block: Block, requested: usize)
 pub extern "C" fn memhook_backend_memalign(alignment: usize, requested: usize) -> Block {
     start::ensure();
     // SAFETY: `ensure` resolves.
-    unsafe { backend::memalign(alignment, requested) }
+    noted(unsafe { backend::memalign(alignment, requested) })
 }
 
 /// The allocator below, past all hooks: as free(3).

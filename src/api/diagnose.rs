@@ -59,7 +59,7 @@ pub extern "C" fn memhook_entry_name(entry: u32) -> *const c_char {
 /// # Threads
 ///
 /// Any thread. Other threads' calls take a longer way meanwhile. A few bytes are leaked for each
-/// function that does not arrive.
+/// function that does not arrive, unless the `free` that is tested with it leads to the same object.
 ///
 /// # Reentrancy
 ///

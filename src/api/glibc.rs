@@ -7,10 +7,9 @@ use crate::start;
 type Place = *mut *mut ();
 
 fn variable(kind: usize, frame: usize) -> Place {
-    super::with_errno_kept(|| {
-        start::ensure();
-        glibc::variable(kind, frame)
-    })
+    // Leaves errno as it is.
+    start::ensure_for_variables();
+    super::with_errno_kept(|| glibc::variable(kind, frame))
 }
 
 pub(crate) extern "C" fn malloc_hook(frame: usize) -> Place {
@@ -31,4 +30,10 @@ pub(crate) extern "C" fn free_hook(frame: usize) -> Place {
 
 pub(crate) extern "C" fn after_morecore_hook(_frame: usize) -> Place {
     glibc::after_morecore()
+}
+
+/// Serves objects from before glibc 2.34, whether or not one is loaded yet. For `tools`.
+pub(crate) fn serve_old_variables() {
+    start::ensure();
+    glibc::serve_old_variables();
 }

@@ -22,7 +22,7 @@ use core::ffi::{c_int, c_void};
 /// as they were.
 ///
 /// - `EINVAL`: `table` or `out` is NULL, `struct_size` is no size that this library knows, a
-///   flag is unknown, the priority is INT32_MIN, or there is no callback.
+///   flag is unknown or contradicts the callbacks, the priority is INT32_MIN, or there is no callback.
 /// - `ENOMEM`: there was no memory for the new chain.
 /// - `ENOSPC`: 4,095 sets of interceptors own blocks already.
 ///

@@ -149,3 +149,11 @@ pub unsafe extern "C" fn memhook_local_each(
 pub extern "C" fn memhook_thread() -> u64 {
     guard::record().map_or(0, |record| record.identity())
 }
+
+/// The calling thread's memory of a key, and the thread's number: in one step, for tools. As
+/// [`memhook_local_get`] and [`memhook_thread`].
+#[inline(always)]
+pub(crate) fn memory_and_thread(key: memhook_local) -> (*mut c_void, u64) {
+    let Some(record) = guard::record() else { return (core::ptr::null_mut(), 0) };
+    (local::of(record, key).cast(), record.identity())
+}

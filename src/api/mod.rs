@@ -13,6 +13,8 @@ pub mod local;
 
 pub mod next;
 
+pub mod frames;
+
 pub mod backend;
 
 pub mod diagnose;
@@ -92,13 +94,19 @@ unsafe fn read_table<T: Copy>(table: *const T) -> Result<T, c_int> {
 unsafe fn read_interceptor(table: *const memhook_interceptor) -> Result<(Table, u64), c_int> {
     // SAFETY: the caller's contract.
     let table = unsafe { read_table(table) }?;
-    let known = MEMHOOK_KEEPS_POINTERS | MEMHOOK_THIS_THREAD | MEMHOOK_SEES_NULL;
+    let known = MEMHOOK_KEEPS_POINTERS
+        | MEMHOOK_THIS_THREAD
+        | MEMHOOK_OF_NOBODY
+        | MEMHOOK_WANTS_FRAMES
+        | MEMHOOK_SEES_NULL;
+    let makes = table.malloc.is_some() || table.memalign.is_some();
     let callbacks = table.malloc.is_some()
         || table.realloc.is_some()
         || table.memalign.is_some()
         || table.free.is_some()
         || table.usable_size.is_some();
-    if table.flags & !known != 0 || !callbacks || table.priority == i32::MIN {
+    let contradicts = table.flags & MEMHOOK_OF_NOBODY != 0 && makes;
+    if table.flags & !known != 0 || !callbacks || contradicts || table.priority == i32::MIN {
         return Err(libc::EINVAL);
     }
     let thread = thread_for(table.flags)?;
@@ -121,7 +129,7 @@ unsafe fn read_observer(table: *const memhook_observer) -> Result<(Table, u64), 
         || table.realloc_begin.is_some()
         || table.realloc_commit.is_some()
         || table.realloc_abort.is_some();
-    if table.flags & !MEMHOOK_THIS_THREAD != 0 || !callbacks {
+    if table.flags & !(MEMHOOK_THIS_THREAD | MEMHOOK_WANTS_FRAMES) != 0 || !callbacks {
         return Err(libc::EINVAL);
     }
     Ok((Table::Observer(table), thread_for(table.flags)?))

@@ -3,6 +3,7 @@
 use super::Block;
 use crate::abi::*;
 use crate::dispatch;
+use core::ffi::c_int;
 
 /// Asks the rest of the chain, and at its end the backend, for a block.
 ///
@@ -124,6 +125,28 @@ pub unsafe extern "C" fn memhook_next_free(next: *mut memhook_next, block: Block
 pub unsafe extern "C" fn memhook_next_usable_size(next: *mut memhook_next, block: Block) -> usize {
     // SAFETY: the caller's contract.
     unsafe { dispatch::next_usable_size(next, block) }
+}
+
+/// Whether nobody is left between the callback and the backend: 1 or 0. Where it is 1, the `next` functions
+/// are the same as `memhook_backend_malloc()` and so on, so that an interceptor may keep a block that it
+/// was asked to free, and give it back, or out again, in another call.
+///
+/// # Threads
+///
+/// As `memhook_next_malloc()`.
+///
+/// # Reentrancy
+///
+/// Only inside a callback.
+///
+/// # Safety
+///
+/// `next` was given to the callback.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn memhook_next_is_backend(next: *mut memhook_next) -> c_int {
+    // SAFETY: the caller's contract.
+    unsafe { dispatch::next_is_backend(next) }.into()
 }
 
 /// The usable size, in bytes, of the block that a call is about (`call->block`), for an

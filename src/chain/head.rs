@@ -1,10 +1,11 @@
 //! The head in force: where the entry points jump, and the chain that calls walk.
 
-use super::{Chain, EMPTY};
+use super::{AfterAlloc, Before, Chain, EMPTY, View};
 use crate::backend::{self, Entries};
-use crate::grace::Section;
+use crate::grace::{Brief, Section};
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
+use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 /// What the entry points do.
@@ -16,6 +17,21 @@ pub(crate) enum Mode {
     Observing,
     /// Walk interceptors, and look at every block's owner.
     Full,
+    /// As `Observing`, and note the caller's frame.
+    ObservingFrames,
+    /// As `Full`, and note the caller's frame.
+    FullFrames,
+}
+
+impl Mode {
+    /// The same with the caller's frame noted.
+    pub(crate) fn with_frames(self) -> Mode {
+        match self {
+            Mode::Observing => Mode::ObservingFrames,
+            Mode::Full => Mode::FullFrames,
+            other => other,
+        }
+    }
 }
 
 /// What `CURRENT` points to.
@@ -23,11 +39,17 @@ pub(crate) enum Mode {
 pub(crate) struct Head {
     /// Where the entry points jump; at offset 0 for the stubs.
     entries: Entries,
+    /// What all threads see of the chain, where the short ways find it without asking the chain.
+    view: UnsafeCell<View>,
     chain: AtomicPtr<Chain>,
     mode: AtomicU32,
     in_use: AtomicBool,
     link: Link<Head>,
 }
+
+// SAFETY: `view` is written by who has taken the head, before it is published, and read in sections that a
+// head's return waits for; the rest is atomic.
+unsafe impl Sync for Head {}
 
 // SAFETY: the link is the head's own and is written by the roster only.
 unsafe impl Linked for Head {
@@ -44,6 +66,14 @@ pub(crate) struct Tables {
     pub(crate) observing: [Option<unsafe extern "C" fn()>; 13],
     /// For [`Mode::Full`].
     pub(crate) full: [unsafe extern "C" fn(); 13],
+    /// Tells all observers of a view, which `user` is, of a new block.
+    pub(crate) several_after: AfterAlloc,
+    /// Tells all observers of a view, which `user` is, of a block that is about to go.
+    pub(crate) several_before: Before,
+    /// For [`Mode::ObservingFrames`].
+    pub(crate) observing_frames: [Option<unsafe extern "C" fn()>; 13],
+    /// For [`Mode::FullFrames`].
+    pub(crate) full_frames: [unsafe extern "C" fn(); 13],
 }
 
 static HEADS: Roster<Head> = Roster::new();
@@ -70,6 +100,7 @@ static FIRST: Head = Head {
         }
         entries
     },
+    view: UnsafeCell::new(View::EMPTY),
     chain: AtomicPtr::new((&raw const EMPTY).cast_mut()),
     mode: AtomicU32::new(0),
     in_use: AtomicBool::new(true),
@@ -85,17 +116,25 @@ pub(crate) fn is_first() -> bool {
 /// The chain in force.
 #[inline(always)]
 pub(crate) fn current(_section: &Section) -> &Chain {
+    // SAFETY: in the section, which began before the load of the head.
+    unsafe { in_force().chain() }
+}
+
+/// The head in force, for the short ways.
+#[inline(always)]
+pub(crate) fn current_head(_section: &Brief) -> &'static Head {
+    in_force()
+}
+
+#[inline(always)]
+fn in_force() -> &'static Head {
     // ORDERING [publish]: Acquire. The hooks inside it. Other end: `publish`.
     let head = CURRENT.load(Ordering::Acquire);
     // SAFETY: never null (invariant 1), and heads are never unmapped.
-    let head = unsafe { &*head };
-    // ORDERING [publish]: Acquire. The chain was stored before the head was published.
-    let chain = head.chain.load(Ordering::Acquire);
-    // SAFETY: not reclaimed while the section lives (invariant 3; it began before the load).
-    unsafe { &*chain }
+    unsafe { &*head }
 }
 
-/// The entry table in force.
+/// The entry table in force./// The entry table in force.
 pub(crate) fn entries() -> &'static Entries {
     // ORDERING [publish]: Acquire. The table. Other end: `publish`.
     let head = CURRENT.load(Ordering::Acquire);
@@ -116,6 +155,8 @@ impl Base {
         match head.mode.load(Ordering::Relaxed) {
             m if m == Mode::Full as u32 => Mode::Full,
             m if m == Mode::Observing as u32 => Mode::Observing,
+            m if m == Mode::ObservingFrames as u32 => Mode::ObservingFrames,
+            m if m == Mode::FullFrames as u32 => Mode::FullFrames,
             _ => Mode::Idle,
         }
     }
@@ -144,6 +185,10 @@ pub(crate) fn publish(base: Base, chain: *mut Chain, mode: Mode) -> Result<*mut 
     head.chain.store(chain, Ordering::Release);
     // SAFETY: ours until it is published.
     let own = unsafe { &(*chain).head };
+    // SAFETY: as above.
+    let view = unsafe { (*chain).main };
+    // SAFETY: the head is ours until it is published.
+    unsafe { head.view.get().write(view) };
     // ORDERING [none]: Relaxed. Published with the chain.
     own.store(core::ptr::from_ref(head).cast_mut(), Ordering::Relaxed);
     let next = core::ptr::from_ref(head).cast_mut();
@@ -181,6 +226,30 @@ pub(crate) unsafe fn reclaim(chain: *mut Chain) {
 }
 
 impl Head {
+    /// What every thread sees of the chain, in the modes in which no hook is limited to one.
+    ///
+    /// # Safety
+    ///
+    /// In the section in which `current_head` gave the head.
+    #[inline(always)]
+    pub(crate) unsafe fn view<'a>(&self) -> &'a View {
+        // SAFETY: written before the head was published, and not again before the section has ended.
+        unsafe { &*self.view.get() }
+    }
+
+    /// The chain.
+    ///
+    /// # Safety
+    ///
+    /// As [`Head::view`].
+    #[inline(always)]
+    pub(crate) unsafe fn chain<'a>(&self) -> &'a Chain {
+        // ORDERING [publish]: Acquire. The chain was stored before the head was published.
+        let chain = self.chain.load(Ordering::Acquire);
+        // SAFETY: not reclaimed while the section lives (invariant 3; it began before the load of the head).
+        unsafe { &*chain }
+    }
+
     fn take(mode: Mode) -> Option<&'static Head> {
         let free = HEADS.iter().find(|head| {
             // ORDERING [none]: Relaxed. Written once, before the head stood in the roster.
@@ -199,6 +268,8 @@ impl Head {
                 Mode::Idle => None,
                 Mode::Observing => crate::entry::TABLES.observing.get(i).copied().flatten(),
                 Mode::Full => crate::entry::TABLES.full.get(i).copied(),
+                Mode::ObservingFrames => crate::entry::TABLES.observing_frames.get(i).copied().flatten(),
+                Mode::FullFrames => crate::entry::TABLES.full_frames.get(i).copied(),
             };
             let target = match stub {
                 Some(stub) => stub as *mut (),

@@ -9,6 +9,7 @@ use crate::ownership;
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
 use core::cell::UnsafeCell;
+use core::cmp::Ordering::{Equal, Greater, Less};
 use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -62,9 +63,9 @@ pub(crate) const OWNING: u32 = 2;
 /// Its release has been called.
 pub(crate) const RELEASED: u32 = 3;
 
-/// Flag of an interceptor of the library's own that keeps pointers: its free is called with NULL too,
-/// without a `next` then.
-pub(crate) const SEES_NULL: u32 = 1 << 31;
+/// In `holds`: the removal is not complete. Apart from the count, so that a fork child can tell whether a
+/// thread that is gone has given it back.
+const SERVICE: usize = 1 << 32;
 
 const ALIVE: u32 = 0;
 const REPLACING: u32 = 1;
@@ -92,7 +93,7 @@ pub(crate) struct Hook {
     bit: AtomicU64,
     /// How many chains name it: the one in force, and chain objects.
     pub(crate) links: AtomicU32,
-    /// Owner lists it is a member of, and 1 until its removal is complete.
+    /// Owner lists it is a member of, and `SERVICE` until its removal is complete.
     holds: AtomicUsize,
     /// Whether its code is gone: blocks that it still owns are left alone.
     orphaned: AtomicBool,
@@ -189,7 +190,7 @@ impl Hook {
         // ORDERING [none]: Relaxed. All published by the id.
         hook.links.store(1, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. All published by the id.
-        hook.holds.store(1, Ordering::Relaxed);
+        hook.holds.store(SERVICE, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. All published by the id.
         hook.orphaned.store(false, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. All published by the id.
@@ -260,6 +261,20 @@ impl Hook {
         }
     }
 
+    /// Whether its removal is not complete. For fork children.
+    pub(crate) fn is_in_service(&self) -> bool {
+        // ORDERING [none]: Relaxed. There is one thread.
+        self.holds.load(Ordering::Relaxed) & SERVICE != 0
+    }
+
+    /// In a fork child: so many owner lists hold the hook. A thread that is gone may have been taking or
+    /// giving back a hold.
+    pub(crate) fn recount(&self, lists: usize) {
+        let service = if self.is_in_service() { SERVICE } else { 0 };
+        // ORDERING [none]: Relaxed. There is one thread.
+        self.holds.store(service + lists, Ordering::Relaxed);
+    }
+
     /// For fork children: whether the removal has gone so far that nothing holds the hook, and the
     /// thread that was to end it is gone. Ends it.
     pub(crate) fn end_lost_release(&self) -> bool {
@@ -283,10 +298,19 @@ impl Hook {
         self.holds.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Gives a hold back; the last one calls the release, and gives true.
-    pub(crate) fn unhold(&self) -> bool {
+    /// Gives an owner list's hold back; the last hold calls the release.
+    pub(crate) fn unhold(&self) {
+        self.give_back(1);
+    }
+
+    /// The removal is complete, but for owner lists. Gives true where it called the release.
+    pub(crate) fn end_service(&self) -> bool {
+        self.give_back(SERVICE)
+    }
+
+    fn give_back(&self, hold: usize) -> bool {
         // ORDERING [hold]: AcqRel. All uses before the release. Other end: itself.
-        let last = self.holds.fetch_sub(1, Ordering::AcqRel) == 1;
+        let last = self.holds.fetch_sub(hold, Ordering::AcqRel) == hold;
         if last {
             self.call_release();
             self.forget();
@@ -421,10 +445,16 @@ impl Hook {
         if !self.is_passed_by() {
             Scope::All
         } else if self.interceptor().is_some() {
-            Scope::Interceptor(self.bit())
+            Scope::Interceptor(self.address(), self.bit())
         } else {
-            Scope::Observer(core::ptr::from_ref(self) as usize)
+            Scope::Observer(self.address())
         }
+    }
+
+    /// What `Record::inside` says of a thread that is in it.
+    #[inline(always)]
+    pub(crate) fn address(&self) -> usize {
+        core::ptr::from_ref(self) as usize
     }
 
     /// Keeps a retired hook from being used again while a section may still find it.
@@ -454,6 +484,17 @@ impl Hook {
         EXCHANGES.fetch_add(1, Ordering::Release);
         // ORDERING [hook]: Release. Other end: `try_pin`.
         self.id.store(fresh, Ordering::Release);
+    }
+
+    /// In a fork child: [`exchange_ids`](Hook::exchange_ids), as far as a thread that is gone has not come
+    /// with it. The other's own id is the later one.
+    pub(crate) fn complete_exchange(&self, other: &Hook) {
+        match other.id().cmp(&self.id()) {
+            Greater => self.exchange_ids(other),
+            // ORDERING [none]: Relaxed and Relaxed. There is one thread.
+            Equal => self.id.store(LAST_ID.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed),
+            Less => {}
+        }
     }
 
     /// The only thread it is called in, as a record's identity; 0: all.
@@ -509,9 +550,19 @@ impl Hook {
     /// Whether the hook sees every block's free: it never makes blocks that only it can take back.
     pub(crate) fn keeps_pointers(&self) -> bool {
         self.interceptor().is_some_and(|t| {
-            t.flags & MEMHOOK_KEEPS_POINTERS != 0
+            t.flags & (MEMHOOK_KEEPS_POINTERS | MEMHOOK_OF_NOBODY) != 0
                 || (t.malloc.is_none() && t.realloc.is_none() && t.memalign.is_none())
         })
+    }
+
+    /// Whether the hook is called for blocks that nobody owns, and for no others.
+    pub(crate) fn is_for_strays(&self) -> bool {
+        self.interceptor().is_some_and(|table| table.flags & MEMHOOK_OF_NOBODY != 0)
+    }
+
+    /// Whether its callbacks ask for the callers of callers.
+    pub(crate) fn wants_frames(&self) -> bool {
+        self.fixed().table.common().flags & MEMHOOK_WANTS_FRAMES != 0
     }
 
     pub(crate) fn info(&self) -> memhook_hook_info {
@@ -519,7 +570,7 @@ impl Hook {
         memhook_hook_info {
             id: self.id(),
             kind,
-            flags: flags & !SEES_NULL,
+            flags,
             priority: self.priority(),
             reserved: 0,
             user: self.user(),

@@ -32,22 +32,24 @@
 //! | `dead`    | `kill` AcqRel           | `is_dead` Acquire     | the decision, before the publication that carries it out |
 //! | `phase`   | `forget` AcqRel         | `registry::settled` Acquire | what the release callback did |
 //! | `head`    | `Head::give_back` Release | `Head::take` Acquire | the end of a head's last use |
-//! | `hold`    | `unhold` AcqRel         | the same              | the last use of a hook before its release |
+//! | `hold`    | `give_back` AcqRel      | the same              | the last use of a hook before its release |
 
 mod head;
 mod hook;
 
-pub(crate) use head::{CURRENT, Mode, Tables, base, current, entries, is_first, publish, reclaim};
-pub(crate) use hook::{Hook, LEAVING, LINKED, OWNING, RELEASED, SEES_NULL, Table};
+pub(crate) use head::{
+    CURRENT, Head, Mode, Tables, base, current, current_head, entries, is_first, publish, reclaim,
+};
+pub(crate) use hook::{Hook, LEAVING, LINKED, OWNING, RELEASED, Table};
 
 use crate::abi::*;
+use crate::entry::TABLES;
 use crate::grace::Deferred;
-use crate::guard::Record;
+use crate::guard::{NO_OBSERVER, Record};
 use crate::ownership::{self, List};
 use crate::scratch;
 use core::ffi::c_void;
 use core::sync::atomic::AtomicPtr;
-use head::Head;
 
 /// `memhook_after_alloc_fn` and `memhook_realloc_commit_fn` that are not NULL.
 pub(crate) type AfterAlloc = unsafe extern "C" fn(*const memhook_call, *mut c_void, *mut c_void);
@@ -60,6 +62,36 @@ pub(crate) struct Told<F> {
     pub(crate) function: F,
     pub(crate) user: *mut c_void,
     pub(crate) hook: *const Hook,
+}
+
+/// Whom the short ways tell: nobody, the only observer, or all in turn.
+#[derive(Clone, Copy)]
+pub(crate) struct Telling<F> {
+    pub(crate) function: F,
+    pub(crate) user: *mut c_void,
+    /// What `Record::inside` is to say of it.
+    pub(crate) inside: usize,
+}
+
+unsafe extern "C" fn nobody_after(_: *const memhook_call, _: *mut c_void, _: *mut c_void) {}
+
+unsafe extern "C" fn nobody_before(_: *const memhook_call, _: *mut c_void) {}
+
+impl<F: Copy> Telling<F> {
+    const fn nobody(function: F) -> Telling<F> {
+        Telling { function, user: core::ptr::null_mut(), inside: NO_OBSERVER }
+    }
+
+    /// `several` is given the view at `view`.
+    fn to(all: Array<Told<F>>, nobody: F, several: F, view: *const View) -> Telling<F> {
+        match (all.only(), all.is_empty()) {
+            (Some(told), _) => {
+                Telling { function: told.function, user: told.user, inside: told.hook as usize }
+            }
+            (None, true) => Telling::nobody(nobody),
+            (None, false) => Telling { user: view.cast_mut().cast(), ..Telling::nobody(several) },
+        }
+    }
 }
 
 /// An immutable array in a chain's own memory.
@@ -105,20 +137,29 @@ impl<T> Array<T> {
 }
 
 /// What one thread sees of a chain.
+#[derive(Clone, Copy)]
 pub(crate) struct View {
     /// The identity of the thread, 0 for all that have no view of their own.
     thread: u64,
+    /// The same as `after_alloc`, for the short ways.
+    pub(crate) after: Telling<AfterAlloc>,
+    /// The same as `before_free`, for the short ways.
+    pub(crate) before: Telling<Before>,
     pub(crate) after_alloc: Array<Told<AfterAlloc>>,
     pub(crate) before_free: Array<Told<Before>>,
     pub(crate) realloc_begin: Array<Told<Before>>,
     pub(crate) realloc_commit: Array<Told<AfterAlloc>>,
     pub(crate) realloc_abort: Array<Told<Before>>,
-    /// All interceptors, outermost first.
+    /// All interceptors of new blocks, outermost first.
     pub(crate) interceptors: Array<*const Hook>,
     /// Those of them that see every free.
     pub(crate) keepers: Array<*const Hook>,
+    /// The same and those that see blocks of nobody only.
+    pub(crate) of_strays: Array<*const Hook>,
     /// The owner lists of what malloc, realloc of NULL and memalign make; 0: the backend's.
     pub(crate) owners: [u16; 3],
+    /// Whether there is any observer.
+    pub(crate) is_observed: bool,
     /// Set where one interceptor is all there is, and this the view of all threads.
     pub(crate) single: Option<Single>,
 }
@@ -127,7 +168,6 @@ pub(crate) struct View {
 #[derive(Clone, Copy)]
 pub(crate) struct Single {
     pub(crate) hook: &'static Hook,
-    pub(crate) bit: u64,
     pub(crate) user: *mut c_void,
     pub(crate) malloc: Malloc,
     pub(crate) free: Free,
@@ -151,19 +191,22 @@ impl Single {
         if alive.clone().any(|hook| hook.thread() != 0) {
             return None;
         }
-        let hook: &'static Hook = alive.find(|hook| hook.interceptor().is_some())?;
-        let alone = alive.all(|hook| hook.interceptor().is_none());
+        let makes = |hook: &'static Hook| hook.interceptor().is_some() && !hook.is_for_strays();
+        let hook: &'static Hook = alive.find(|&hook| makes(hook))?;
+        let alone = !alive.any(makes);
         let table = hook.interceptor().filter(|_| alone && hook.may_own())?;
         // SAFETY: in the section in which the chain is built.
         let list = unsafe { ownership::list(owner) }?;
         let (malloc, free) = (table.malloc?, table.free?);
-        Some(Single { hook, bit: hook.bit(), user: table.user, malloc, free, owner, list })
+        Some(Single { hook, user: table.user, malloc, free, owner, list })
     }
 }
 
 impl View {
     const EMPTY: View = View {
         thread: 0,
+        after: Telling::nobody(nobody_after),
+        before: Telling::nobody(nobody_before),
         after_alloc: Array::EMPTY,
         before_free: Array::EMPTY,
         realloc_begin: Array::EMPTY,
@@ -171,7 +214,9 @@ impl View {
         realloc_abort: Array::EMPTY,
         interceptors: Array::EMPTY,
         keepers: Array::EMPTY,
+        of_strays: Array::EMPTY,
         owners: [0; 3],
+        is_observed: false,
         single: None,
     };
 }
@@ -218,12 +263,6 @@ impl Chain {
         if self.views.is_empty() { &self.main } else { self.own_view(record) }
     }
 
-    /// What every thread sees, in the modes in which no hook is limited to one.
-    #[inline(always)]
-    pub(crate) fn main_view(&self) -> &View {
-        &self.main
-    }
-
     #[cold]
     fn own_view(&self, record: &Record) -> &View {
         let identity = record.identity();
@@ -237,7 +276,7 @@ impl Chain {
         let alive = || hooks.iter().map(|&hook| unsafe { &*hook });
         // The threads that have hooks of their own; at most one for each hook.
         let views = alive().filter(|h| h.thread() != 0).count();
-        let each = 5 * size_of::<Told<Before>>() + 2 * size_of::<*const Hook>();
+        let each = 5 * size_of::<Told<Before>>() + 3 * size_of::<*const Hook>();
         let bytes = size_of::<Chain>()
             + 2 * size_of_val(hooks) // the second for what is laid out and overwritten again
             + views * size_of::<View>()
@@ -250,7 +289,8 @@ impl Chain {
         let mut store = Store { at: memory.wrapping_add(size_of::<Chain>()) };
         let built = (|| {
             let hooks_kept = store.array(hooks.iter().copied());
-            let main = view(hooks, 0, plain, &mut store)?;
+            let main_at = memory.wrapping_add(core::mem::offset_of!(Chain, main)).cast::<View>();
+            let main = view(hooks, 0, plain, main_at, &mut store)?;
             let first = store.at.cast::<View>();
             store.at = first.wrapping_add(views).cast();
             let mut len = 0;
@@ -260,7 +300,8 @@ impl Chain {
                 if known.iter().any(|v| v.thread == hook.thread()) {
                     continue;
                 }
-                let next = view(hooks, hook.thread(), false, &mut store)?;
+                let at = first.wrapping_add(len);
+                let next = view(hooks, hook.thread(), false, at, &mut store)?;
                 // SAFETY: at most `views` views are written, for which there is room.
                 unsafe { first.wrapping_add(len).write(next) };
                 len += 1;
@@ -309,7 +350,14 @@ impl Store {
     }
 }
 
-fn view(hooks: &[*const Hook], thread: u64, plain: bool, store: &mut Store) -> Result<View, i32> {
+/// `at` is where the view will stand.
+fn view(
+    hooks: &[*const Hook],
+    thread: u64,
+    plain: bool,
+    at: *const View,
+    store: &mut Store,
+) -> Result<View, i32> {
     // SAFETY: the caller's hooks are in force or pinned.
     let alive = || hooks.iter().map(|&hook| unsafe { &*hook });
     let seen = move || alive().filter(move |h| h.thread() == 0 || h.thread() == thread);
@@ -326,8 +374,10 @@ fn view(hooks: &[*const Hook], thread: u64, plain: bool, store: &mut Store) -> R
     let realloc_begin = told!(realloc_begin);
     let realloc_commit = told!(realloc_commit);
     let realloc_abort = told!(realloc_abort);
-    let interceptors = store.array(seen().filter(|h| h.interceptor().is_some()).map(core::ptr::from_ref));
-    let keepers = store.array(seen().filter(|h| h.keeps_pointers()).map(core::ptr::from_ref));
+    let hooks_that = |which: fn(&Hook) -> bool| seen().filter(move |h| which(h)).map(core::ptr::from_ref);
+    let interceptors = store.array(hooks_that(|h| h.interceptor().is_some() && !h.is_for_strays()));
+    let keepers = store.array(hooks_that(|h| h.keeps_pointers() && !h.is_for_strays()));
+    let of_strays = store.array(hooks_that(Hook::keeps_pointers));
     let mut owners = [0; 3];
     type Makes = fn(&memhook_interceptor) -> bool;
     let kinds: [Makes; 3] = [|t| t.malloc.is_some(), |t| t.realloc.is_some(), |t| t.memalign.is_some()];
@@ -347,6 +397,8 @@ fn view(hooks: &[*const Hook], thread: u64, plain: bool, store: &mut Store) -> R
     let single = if plain { Single::among(hooks, owners[BY_MALLOC]) } else { None };
     Ok(View {
         thread,
+        after: Telling::to(after_alloc, nobody_after, TABLES.several_after, at),
+        before: Telling::to(before_free, nobody_before, TABLES.several_before, at),
         after_alloc,
         before_free,
         realloc_begin,
@@ -354,7 +406,9 @@ fn view(hooks: &[*const Hook], thread: u64, plain: bool, store: &mut Store) -> R
         realloc_abort,
         interceptors,
         keepers,
+        of_strays,
         owners,
+        is_observed: seen().any(|h| h.observer().is_some()),
         single,
     })
 }

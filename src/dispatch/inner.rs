@@ -3,7 +3,7 @@
 
 use super::{Ask, How};
 use crate::backend;
-use crate::guard::Record;
+use crate::guard::{self, Record};
 use core::ffi::c_void;
 use core::sync::atomic::Ordering;
 
@@ -25,14 +25,13 @@ pub(crate) struct Inner {
     pub(crate) answered: unsafe fn(*const Inner, *mut c_void),
 }
 
-/// What answers this thread now. Nothing does while the thread has suspended hooks.
+/// What answers this thread's callback now.
 fn current(record: &Record) -> Option<&Inner> {
     // ORDERING [none]: Relaxed. Written by this thread.
     let inner = record.inner.load(Ordering::Relaxed).cast::<Inner>();
     // SAFETY: null, or on the stack of a call that has not returned: `grace::abandon` takes it away
     // from a call that never will.
-    let inner = unsafe { inner.as_ref() };
-    if record.suspensions() == 0 { inner } else { None }
+    unsafe { inner.as_ref() }
 }
 
 fn ask(
@@ -43,8 +42,12 @@ fn ask(
 ) -> *mut c_void {
     let Some(inner) = current(record) else { return backend() };
     // SAFETY: `inner` is what its functions take.
-    if let Some(answer) = unsafe { (inner.answer)(inner, request, caller) } {
-        return answer;
+    let answer = || unsafe { (inner.answer)(inner, request, caller) };
+    // Nobody is asked while the thread has suspended hooks.
+    if record.suspensions() == 0
+        && let Some(block) = answer()
+    {
+        return block;
     }
     let block = backend();
     note(record, block);
@@ -84,6 +87,13 @@ pub(super) fn free(block: *mut c_void, caller: usize, record: &Record) {
         unsafe { backend::free(block) };
         core::ptr::null_mut()
     });
+}
+
+/// If this thread is in a callback, that got the block from the backend itself.
+pub(crate) fn note_backends(block: *mut c_void) {
+    if let Some(record) = guard::known() {
+        note(record, block);
+    }
 }
 
 /// A callback was given a block that it did not get through [`allocate`] and [`resize`].

@@ -58,11 +58,11 @@ impl<'a> Lists<'a> {
     /// Those of a call about a block: its owners, and those who see every block.
     #[inline(always)]
     pub(super) fn taking(view: Option<&'a View>, owner: u16, record: &'a Record) -> Lists<'a> {
-        let owners = match owner {
-            0 => &[],
-            // SAFETY: in the section of the call (invariant 1).
-            owner => unsafe { ownership::members(owner) },
-        };
+        if owner == 0 {
+            return Lists::new(record, view.map_or(&[], |view| view.of_strays.get()), &[]);
+        }
+        // SAFETY: in the section of the call (invariant 1).
+        let owners = unsafe { ownership::members(owner) };
         Lists::new(record, view.map_or(&[], |view| view.keepers.get()), owners)
     }
 

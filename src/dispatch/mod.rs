@@ -17,9 +17,10 @@ mod single;
 mod tell;
 mod zero;
 
-pub(crate) use inner::{Inner, Request};
+pub(crate) use inner::{Inner, Request, note_backends};
 pub(crate) use next::{
-    claim, next_free, next_malloc, next_memalign, next_realloc, next_usable_size, usable_size_of,
+    claim, next_free, next_is_backend, next_malloc, next_memalign, next_realloc, next_usable_size,
+    usable_size_of,
 };
 pub(crate) use observe::{observed_calloc, observed_free, observed_malloc, observed_realloc};
 pub(crate) use points::{
@@ -27,10 +28,11 @@ pub(crate) use points::{
     reallocarray, usable_size, valloc,
 };
 pub(crate) use single::{free, malloc};
+pub(crate) use tell::{several_after, several_before};
 
 use crate::abi::*;
 use crate::backend;
-use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Hook, SEES_NULL, View};
+use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Hook, View};
 use crate::grace;
 use crate::grace::Section;
 use crate::guard;
@@ -38,26 +40,9 @@ use crate::guard::Record;
 use crate::ownership;
 use crate::scratch;
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use lists::Lists;
 use next::Walk;
-
-/// `MEMHOOK_DURING_` bits that hold for the whole process.
-static CIRCUMSTANCES: AtomicU32 = AtomicU32::new(MEMHOOK_DURING_STARTUP);
-
-/// Changes the circumstances of the process.
-pub(crate) fn set_circumstances(change: &mut dyn FnMut(u32) -> u32) {
-    // ORDERING [none]: Relaxed. A description; it orders nothing.
-    let now = CIRCUMSTANCES.load(Ordering::Relaxed);
-    // ORDERING [none]: Relaxed. As above.
-    CIRCUMSTANCES.store(change(now), Ordering::Relaxed);
-}
-
-/// Whether the process is at its end, as far as it is known.
-pub(crate) fn is_process_exiting() -> bool {
-    // ORDERING [none]: Relaxed. As above.
-    CIRCUMSTANCES.load(Ordering::Relaxed) & MEMHOOK_DURING_PROCESS_EXIT != 0
-}
 
 /// Bit of `Record::probe`: a self-test is running in this thread.
 pub(crate) const PROBING: u32 = 1 << 31;
@@ -89,7 +74,7 @@ impl Ask {
     /// A call that takes a size and nothing else, or none.
     #[inline(always)]
     fn bytes(entry: u32, requested: usize, caller: usize) -> Ask {
-        Ask { entry, requested, alignment: 0, count: 1, each: requested, block: NONE, caller }
+        Ask { entry, requested, alignment: 0, count: 0, each: 0, block: NONE, caller }
     }
 
     /// A call that takes a number of elements and the size of each.
@@ -112,13 +97,10 @@ impl Ask {
 
     #[inline(always)]
     fn call(&self, record: &Record) -> memhook_call {
-        // ORDERING [none]: Relaxed. A description; it orders nothing.
-        let circumstances =
-            CIRCUMSTANCES.load(Ordering::Relaxed) | record.circumstances.load(Ordering::Relaxed);
         memhook_call {
             struct_size: size_of::<memhook_call>(),
             entry: self.entry,
-            circumstances,
+            circumstances: record.circumstances(),
             requested: self.requested,
             alignment: self.alignment,
             count: self.count,
@@ -186,8 +168,7 @@ fn allocate(ask: Ask, how: How, frame: usize) -> *mut c_void {
         // No memory for what the library must know of this thread: there is none for the block.
         return refuse(libc::ENOMEM);
     };
-    let entered = grace::enter(record, frame);
-    allocate_in(entered, &ask, how, record)
+    allocate_in(grace::enter(record, frame), &ask, how, record)
 }
 
 /// As [`allocate`], in the section; `None` where the thread's calls go to the backend.
@@ -362,7 +343,7 @@ fn release_in(entered: Option<Section>, ask: &Ask, record: &'static Record, fram
 /// Whether an interceptor has ever wanted to see free(NULL), which hooks do not.
 static NULL_FREES: AtomicBool = AtomicBool::new(false);
 
-/// Has interceptors with the flag [`SEES_NULL`] or [`MEMHOOK_SEES_NULL`] called for free(NULL).
+/// Has interceptors with the flag [`MEMHOOK_SEES_NULL`] called for free(NULL).
 pub(crate) fn give_null_frees(whether: bool) {
     // ORDERING [none]: Relaxed. The publication of the interceptor follows.
     NULL_FREES.store(whether, Ordering::Relaxed);
@@ -390,8 +371,7 @@ fn show_nothing(ask: Ask, record: &'static Record, frame: usize) {
             for &hook in view.interceptors.get() {
                 // SAFETY: in the chain of the call's section.
                 let hook = unsafe { &*hook };
-                let table =
-                    hook.interceptor().filter(|table| table.flags & (SEES_NULL | MEMHOOK_SEES_NULL) != 0);
+                let table = hook.interceptor().filter(|table| table.flags & MEMHOOK_SEES_NULL != 0);
                 let Some((free, user)) = table.and_then(|t| Some((t.free?, t.user))) else { continue };
                 let before = grace::announce_interceptor(record, hook.bit());
                 if hook.is_passed_by() {

@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //!
-//! 1. A `memhook_next` that a callback is given points to a live [`Place`] on the stack below it.
+//! 1. A `memhook_next` that a callback is given points to a live [`Place`] on the stack below it, or to
+//!    [`END`]: to something that begins with its operations.
 //! 2. A walk is used in the read section in which it was made.
 
 use super::How;
@@ -21,7 +22,6 @@ use core::ffi::c_void;
 /// One way through the interceptors down to the backend, and what the backend said.
 pub(super) struct Walk<'a> {
     pub(super) call: &'a memhook_call,
-    /// `None` where nobody is left to be called: every place of the walk is its end.
     pub(super) lists: Option<Lists<'a>>,
     /// The errno of the last failure of the backend.
     failure: Cell<i32>,
@@ -29,9 +29,75 @@ pub(super) struct Walk<'a> {
     pub(super) zeroed: Cell<(usize, usize)>,
 }
 
+/// What the `next` functions do with what `next` points to.
+struct Operations {
+    malloc: unsafe fn(*mut memhook_next, usize) -> *mut c_void,
+    realloc: unsafe fn(*mut memhook_next, *mut c_void, usize) -> *mut c_void,
+    memalign: unsafe fn(*mut memhook_next, usize, usize) -> *mut c_void,
+    free: unsafe fn(*mut memhook_next, *mut c_void),
+    usable_size: unsafe fn(*mut memhook_next, *mut c_void) -> usize,
+    claim: unsafe fn(*mut memhook_next, &'static Hook),
+    is_backend: unsafe fn(*mut memhook_next) -> bool,
+}
+
+/// The `next` of an interceptor behind which there is the backend only.
+static END: &Operations = &Operations {
+    // SAFETY: the backend is resolved before any hook is called. The same for those below.
+    malloc: |_, bytes| unsafe { backend::malloc(bytes) },
+    // SAFETY: the block is the backend's, by the contract of the `next` functions.
+    realloc: |_, block, bytes| unsafe { backend::realloc(block, bytes) },
+    // SAFETY: as above.
+    memalign: |_, alignment, bytes| unsafe { backend::memalign(alignment, bytes) },
+    // SAFETY: as above.
+    free: |_, block| unsafe { backend::free(block) },
+    // SAFETY: as above.
+    usable_size: |_, block| unsafe { backend::usable_size(block) },
+    claim: |_, _| (),
+    is_backend: |_| true,
+};
+
+/// What stands behind a place of a walk.
+static WALK: &Operations = &Operations {
+    // SAFETY: the caller's contract. The same for those below.
+    malloc: |next, bytes| unsafe { place(next) }.malloc(bytes),
+    // SAFETY: as above.
+    realloc: |next, block, bytes| unsafe { place(next) }.realloc(block, bytes),
+    // SAFETY: as above.
+    memalign: |next, alignment, bytes| unsafe { place(next) }.memalign(alignment, bytes),
+    // SAFETY: as above.
+    free: |next, block| unsafe { place(next) }.free(block),
+    // SAFETY: as above.
+    usable_size: |next, block| unsafe { place(next) }.usable_size(block),
+    claim: |next, hook| {
+        // SAFETY: as above.
+        if let Some(lists) = &unsafe { place(next) }.walk.lists {
+            lists.claim(hook);
+        }
+    },
+    // SAFETY: as above.
+    is_backend: |next| unsafe { place(next) }.is_end(),
+};
+
+/// The `next` for a callback that stands alone before the backend, in a malloc or free.
+#[inline(always)]
+pub(super) fn end() -> *mut memhook_next {
+    (&raw const END).cast_mut().cast()
+}
+
+/// # Safety
+///
+/// `next` was given to a callback that has not returned.
+#[inline(always)]
+unsafe fn operations(next: *mut memhook_next) -> &'static Operations {
+    // SAFETY: the caller's contract and invariant 1.
+    unsafe { next.cast::<&'static Operations>().read() }
+}
+
 /// Where in a walk a callback stands: how many of each list are still to come.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
+    operations: &'static Operations,
     walk: &'a Walk<'a>,
     chain: u32,
     owners: u32,
@@ -65,14 +131,14 @@ impl<'a> Walk<'a> {
     /// The place behind the last interceptor.
     #[inline(always)]
     pub(super) fn end(&'a self) -> Place<'a> {
-        Place { walk: self, chain: 0, owners: 0 }
+        Place { operations: WALK, walk: self, chain: 0, owners: 0 }
     }
 
     #[inline(always)]
     fn start(&'a self) -> Place<'a> {
         let Some(lists) = &self.lists else { return self.end() };
         let (chain, owners) = lists.begin();
-        Place { walk: self, chain, owners }
+        Place { operations: WALK, walk: self, chain, owners }
     }
 
     /// Why the call failed: the backend's reason, or `ENOMEM` where an interceptor refused.
@@ -331,53 +397,63 @@ unsafe fn place<'a>(next: *mut memhook_next) -> &'a Place<'a> {
 ///
 /// `next` was given to a callback that has not returned.
 pub(crate) unsafe fn claim(next: *mut memhook_next, hook: &'static Hook) {
-    // SAFETY: the caller's contract.
-    let walk = unsafe { place(next) }.walk;
-    // A walk without lists is that of an interceptor of the program's, which claims nothing.
-    if let Some(lists) = &walk.lists {
-        lists.claim(hook);
-    }
+    // SAFETY: the caller's contract. The same for those below.
+    let operations = unsafe { operations(next) };
+    // SAFETY: as above.
+    unsafe { (operations.claim)(next, hook) }
 }
 
 /// # Safety
 ///
 /// `next` was given to a callback that has not returned.
+#[inline(always)]
 pub(crate) unsafe fn next_malloc(next: *mut memhook_next, requested: usize) -> *mut c_void {
     // SAFETY: the caller's contract.
-    unsafe { place(next) }.malloc(requested)
+    let operations = unsafe { operations(next) };
+    // SAFETY: as above.
+    unsafe { (operations.malloc)(next, requested) }
 }
 
 /// # Safety
 ///
 /// As [`next_malloc`].
+#[inline(always)]
 pub(crate) unsafe fn next_memalign(
     next: *mut memhook_next,
     alignment: usize,
     requested: usize,
 ) -> *mut c_void {
     // SAFETY: the caller's contract.
-    unsafe { place(next) }.memalign(alignment, requested)
+    let operations = unsafe { operations(next) };
+    // SAFETY: as above.
+    unsafe { (operations.memalign)(next, alignment, requested) }
 }
 
 /// # Safety
 ///
 /// As [`next_malloc`]; `block` is NULL or a block of the rest of the chain.
+#[inline(always)]
 pub(crate) unsafe fn next_realloc(
     next: *mut memhook_next,
     block: *mut c_void,
     requested: usize,
 ) -> *mut c_void {
     // SAFETY: the caller's contract.
-    unsafe { place(next) }.realloc(block, requested)
+    let operations = unsafe { operations(next) };
+    // SAFETY: as above.
+    unsafe { (operations.realloc)(next, block, requested) }
 }
 
 /// # Safety
 ///
 /// As [`next_realloc`].
+#[inline(always)]
 pub(crate) unsafe fn next_free(next: *mut memhook_next, block: *mut c_void) {
     if !block.is_null() {
         // SAFETY: the caller's contract.
-        unsafe { place(next) }.free(block);
+        let operations = unsafe { operations(next) };
+        // SAFETY: as above.
+        unsafe { (operations.free)(next, block) }
     }
 }
 
@@ -389,7 +465,21 @@ pub(crate) unsafe fn next_usable_size(next: *mut memhook_next, block: *mut c_voi
         return 0;
     }
     // SAFETY: the caller's contract.
-    unsafe { place(next) }.usable_size(block)
+    let operations = unsafe { operations(next) };
+    // SAFETY: as above.
+    unsafe { (operations.usable_size)(next, block) }
+}
+
+/// Whether nobody is left between the callback and the backend.
+///
+/// # Safety
+///
+/// As [`next_malloc`].
+pub(crate) unsafe fn next_is_backend(next: *mut memhook_next) -> bool {
+    // SAFETY: the caller's contract.
+    let operations = unsafe { operations(next) };
+    // SAFETY: as above.
+    unsafe { (operations.is_backend)(next) }
 }
 
 /// The usable size of the block that a call is about, for an observer.

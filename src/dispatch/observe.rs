@@ -4,48 +4,59 @@
 //! What happens seldom is left to the full way: a thread that the library does not know, one that is
 //! inside a callback, a call that fails.
 
-use super::{Ask, NONE, points, tell};
+use super::{NONE, points};
 use crate::abi::*;
 use crate::backend;
-use crate::chain;
-use crate::grace;
-use crate::grace::Section;
+use crate::chain::{self, Telling};
+use crate::grace::{self, Brief};
 use crate::guard;
-use crate::guard::Record;
 use core::ffi::c_void;
 
-/// Asks the backend for a block and tells observers of it; `otherwise` for a thread that is not known
-/// yet, or not at rest.
+/// The section of a thread that is known and at rest.
 #[inline(always)]
-fn made(
-    ask: Ask,
-    frame: usize,
-    make: impl FnOnce() -> *mut c_void,
-    otherwise: impl FnOnce() -> *mut c_void,
-) -> *mut c_void {
-    let Some(record) = guard::known() else { return otherwise() };
-    // The backend is asked in the section: what is to be told is then complete on the stack, and in
-    // no register, when it answers.
-    let Some(section) = grace::enter_from_rest(record, frame) else { return otherwise() };
-    let call = ask.call(record);
+fn enter(frame: usize) -> Option<Brief> {
+    grace::enter_briefly(guard::known()?, frame)
+}
+
+/// Asks the backend for a block and tells observers of it. What is to be told is complete in the
+/// thread's record, and in no register, when the backend is asked. `ARRAY`: it has numbers of elements, which
+/// are to be taken back.
+#[inline(always)]
+fn made<const ARRAY: bool>(section: Brief, make: impl FnOnce() -> *mut c_void) -> *mut c_void {
+    let record = section.record();
     let errno = record.errno();
     let block = make();
     if block.is_null() {
-        failed(&call, record, section);
+        failed(section);
         return block;
     }
-    tell::after(record, chain::current(&section).main_view().after_alloc, &call, block);
+    tell(&section, block);
+    if ARRAY {
+        record.describe_array(0, 0);
+    }
     drop(section);
     record.set_errno(errno);
     block
 }
 
+#[inline(always)]
+fn tell(section: &Brief, block: *mut c_void) {
+    // SAFETY: in this section.
+    let view = unsafe { chain::current_head(section).view() };
+    let &Telling { function, user, inside } = &view.after;
+    section.narrow_to(inside);
+    // SAFETY: the program's own function, by the contract of memhook_observe, or the library's.
+    unsafe { function(section.record().call(), block, user) };
+}
+
 /// Tells observers of a call for which the backend has no block. Its errno stays.
 #[cold]
 #[inline(never)]
-fn failed(call: &memhook_call, record: &Record, section: Section) {
+fn failed(section: Brief) {
+    let record = section.record();
     let errno = record.errno();
-    tell::after(record, chain::current(&section).main_view().after_alloc, call, NONE);
+    tell(&section, NONE);
+    record.describe_array(0, 0);
     drop(section);
     record.set_errno(errno);
 }
@@ -55,11 +66,13 @@ pub(crate) unsafe extern "C" fn observed_malloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    let ask = Ask::bytes(MEMHOOK_ENTRY_MALLOC, requested, caller);
+    let Some(section) = enter(frame) else {
+        // SAFETY: the caller's contract is malloc's.
+        return unsafe { points::malloc(requested, frame, caller) };
+    };
+    section.record().describe(MEMHOOK_ENTRY_MALLOC, requested, NONE, caller);
     // SAFETY: resolved before any hook could be registered.
-    let make = || unsafe { backend::malloc(requested) };
-    // SAFETY: the caller's contract is malloc's.
-    made(ask, frame, make, || unsafe { points::malloc(requested, frame, caller) })
+    made::<false>(section, || unsafe { backend::malloc(requested) })
 }
 
 pub(crate) unsafe extern "C" fn observed_calloc(
@@ -68,35 +81,42 @@ pub(crate) unsafe extern "C" fn observed_calloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    let requested = count.saturating_mul(each);
-    let ask = Ask::array(MEMHOOK_ENTRY_CALLOC, requested, [count, each], caller);
+    let Some(section) = enter(frame) else {
+        // SAFETY: the caller's contract is calloc's.
+        return unsafe { points::calloc(count, each, frame, caller) };
+    };
+    let record = section.record();
+    record.describe(MEMHOOK_ENTRY_CALLOC, count.saturating_mul(each), NONE, caller);
+    record.describe_array(count, each);
     // SAFETY: resolved before any hook could be registered.
-    let make = || unsafe { backend::calloc(count, each) };
-    // SAFETY: the caller's contract is calloc's.
-    made(ask, frame, make, || unsafe { points::calloc(count, each, frame, caller) })
+    made::<true>(section, || unsafe { backend::calloc(count, each) })
 }
 
 pub(crate) unsafe extern "C" fn observed_free(block: *mut c_void, frame: usize, caller: usize) {
     if block.is_null() {
         return;
     }
-    let entered = guard::known().and_then(|record| Some((record, grace::enter_from_rest(record, frame)?)));
-    let Some((record, section)) = entered else {
+    let Some(section) = enter(frame) else {
         // SAFETY: the caller's contract is free's.
         return unsafe { points::free(block, frame, caller) };
     };
-    before_free(block, caller, record, section);
+    before_free(section, block, caller);
     // SAFETY: the program's block; no interceptor has ever made one in this mode.
     unsafe { backend::free(block) };
 }
 
 /// Before the backend frees it: once freed, another thread may own the same address.
 #[inline(always)]
-fn before_free(block: *mut c_void, caller: usize, record: &'static Record, section: Section) {
+fn before_free(section: Brief, block: *mut c_void, caller: usize) {
+    let record = section.record();
+    let call = record.describe(MEMHOOK_ENTRY_FREE, 0, block, caller);
     let errno = record.errno();
-    let view = chain::current(&section).main_view();
-    let call = Ask::bytes(MEMHOOK_ENTRY_FREE, 0, caller).of(block).call(record);
-    tell::before(record, view.before_free, &call);
+    // SAFETY: in this section.
+    let view = unsafe { chain::current_head(&section).view() };
+    let &Telling { function, user, inside } = &view.before;
+    section.narrow_to(inside);
+    // SAFETY: the program's own function, by the contract of memhook_observe, or the library's.
+    unsafe { function(call, user) };
     drop(section);
     record.set_errno(errno);
 }
@@ -107,12 +127,12 @@ pub(crate) unsafe extern "C" fn observed_realloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    // SAFETY: the caller's contract is realloc's.
-    let fully = || unsafe { points::realloc(block, requested, frame, caller) };
-    if !block.is_null() {
-        return fully();
-    }
-    let ask = Ask::bytes(MEMHOOK_ENTRY_REALLOC, requested, caller);
+    let entered = if block.is_null() { enter(frame) } else { None };
+    let Some(section) = entered else {
+        // SAFETY: the caller's contract is realloc's.
+        return unsafe { points::realloc(block, requested, frame, caller) };
+    };
+    section.record().describe(MEMHOOK_ENTRY_REALLOC, requested, NONE, caller);
     // SAFETY: resolved before any hook could be registered.
-    made(ask, frame, || unsafe { backend::realloc(block, requested) }, fully)
+    made::<false>(section, || unsafe { backend::realloc(block, requested) })
 }

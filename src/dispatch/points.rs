@@ -20,6 +20,7 @@ use core::ffi::c_int;
 use core::ffi::c_void;
 
 #[cold]
+#[inline(never)]
 pub(crate) unsafe extern "C" fn malloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
     let ask = Ask::bytes(MEMHOOK_ENTRY_MALLOC, requested, caller);
     allocate(ask, How::Malloc { bytes: requested }, frame)
@@ -137,6 +138,7 @@ fn any_free(entry: u32, block: *mut c_void, requested: usize, alignment: usize, 
 }
 
 #[cold]
+#[inline(never)]
 pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: usize) {
     any_free(MEMHOOK_ENTRY_FREE, block, 0, 0, frame, caller);
 }

@@ -2,124 +2,130 @@
 //! owns what it makes.
 //!
 //! What happens seldom is left to the full way, in the section that is open: other chains, blocks that
-//! are older than the interceptor, one that is being unregistered, calls that fail.
+//! are older than the interceptor, calls that fail. The interceptor is not asked whether it is to be
+//! passed by, nor whether its code is gone: who unregisters it waits for the section, which is narrowed
+//! to it.
 
-use super::next::Walk;
-use super::{Ask, How, NONE, allocate_in, give_back, points, refuse, release_in, tell};
+use super::{Ask, How, NONE, allocate_in, give_back, next, points, refuse, release_in, tell};
 use crate::abi::*;
-use crate::chain::{self, Single, View};
-use crate::grace::{self, Section};
-use crate::guard::{self, Record};
-use crate::ownership::{self, Mark};
+use crate::chain::{self, Head};
+use crate::grace::{self, Brief};
+use crate::guard;
+use crate::ownership;
 use core::ffi::c_void;
 
+/// The section of a thread that is known and at rest.
+#[inline(always)]
+fn enter(frame: usize) -> Option<Brief> {
+    grace::enter_briefly(guard::known()?, frame)
+}
+
 pub(crate) unsafe extern "C" fn malloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
-    let entered = guard::known().and_then(|record| Some((record, grace::enter_from_rest(record, frame)?)));
-    let Some((record, section)) = entered else {
+    let Some(section) = enter(frame) else {
         // SAFETY: the caller's contract is malloc's.
         return unsafe { points::malloc(requested, frame, caller) };
     };
-    let view = chain::current(&section).main_view();
-    let Some(single) = view.single.as_ref().filter(|single| enters(single, record)) else {
-        return malloc_of_many(section, record, requested, caller);
+    let record = section.record();
+    let head = chain::current_head(&section);
+    // SAFETY: in this section.
+    let view = unsafe { head.view() };
+    let Some(single) = view.single.as_ref() else {
+        return malloc_of_many(section, requested, caller);
     };
-    let call = Ask::bytes(MEMHOOK_ENTRY_MALLOC, requested, caller).call(record);
+    section.narrow_to(single.hook.address());
+    let call = record.describe(MEMHOOK_ENTRY_MALLOC, requested, NONE, caller);
     let errno = record.errno();
-    let walk = Walk::to_the_backend(&call);
-    let mut rest = walk.end();
-    // SAFETY: the program's own function, by the contract of memhook_register; `rest` lives during
-    // the call (invariant 1 of `next`).
-    let block = unsafe { (single.malloc)((&raw mut rest).cast(), requested, &call, single.user) };
-    if block.is_null() || !ownership::mark(block, single.owner) {
-        let outcome = not_made(block, &walk, &call, view, record);
-        drop(section);
-        return refuse(outcome);
+    // SAFETY: the program's own function, by the contract of memhook_register.
+    let block = unsafe { (single.malloc)(next::end(), requested, call, single.user) };
+    if !ownership::is_near(block, record) || view.is_observed || !record.count_at_once(single.owner, 1) {
+        return made(section, block, head, errno);
     }
-    ownership::made(single.owner, record);
-    if !view.after_alloc.is_empty() {
-        told_after(record, view, &call, block);
-    }
+    // SAFETY: near.
+    unsafe { ownership::mark_near(block, single.owner, record) };
     drop(section);
     record.set_errno(errno);
     block
 }
 
-/// Whether the interceptor is to be called for a new block.
-#[inline(always)]
-fn enters(single: &Single, record: &Record) -> bool {
-    grace::announce_first_interceptor(record, single.bit);
-    let passed_by = single.hook.is_passed_by();
-    if passed_by {
-        grace::retract_interceptor(record, 0);
-    }
-    !passed_by
-}
-
 /// The chain in force has more interceptors, or other ones.
 #[inline(never)]
-fn malloc_of_many(section: Section, record: &'static Record, requested: usize, caller: usize) -> *mut c_void {
+fn malloc_of_many(section: Brief, requested: usize, caller: usize) -> *mut c_void {
+    let record = section.record();
     let ask = Ask::bytes(MEMHOOK_ENTRY_MALLOC, requested, caller);
-    allocate_in(Some(section), &ask, How::Malloc { bytes: requested }, record)
+    allocate_in(Some(section.announcing()), &ask, How::Malloc { bytes: requested }, record)
 }
 
-/// The interceptor gave nothing, or there is no memory for the mark of what it gave. Returns why.
-#[cold]
+/// What the interceptor gave, which may be nothing, is to be marked and counted, and observers are to be
+/// told. The interceptor counts as entered until the end.
 #[inline(never)]
-fn not_made(block: *mut c_void, walk: &Walk, call: &memhook_call, view: &View, record: &Record) -> i32 {
-    let mut outcome = walk.failure();
-    if !block.is_null() {
-        give_back(block, call, view, view.interceptors.get(), record);
-        outcome = libc::ENOMEM;
+fn made(section: Brief, block: *mut c_void, head: &Head, errno: i32) -> *mut c_void {
+    let record = section.record();
+    // SAFETY: in this section.
+    let view = unsafe { head.view() };
+    let Some(single) = &view.single else { return block };
+    grace::announce_interceptor(record, single.hook.bit());
+    let section = section.announcing();
+    // SAFETY: the call of this section.
+    let call = unsafe { &*record.call() };
+    let kept = !block.is_null() && ownership::mark(block, single.owner);
+    let (block, given) = if kept { (block, NONE) } else { (NONE, block) };
+    if !given.is_null() {
+        give_back(given, call, view, view.interceptors.get(), record);
     }
-    told_after(record, view, call, NONE);
-    outcome
-}
-
-#[inline(never)]
-fn told_after(record: &Record, view: &View, call: &memhook_call, block: *mut c_void) {
+    if kept {
+        ownership::bring_near(block, record);
+        ownership::made(single.owner, record);
+    }
     tell::after(record, view.after_alloc, call, block);
+    drop(section);
+    if !kept {
+        return refuse(libc::ENOMEM);
+    }
+    record.set_errno(errno);
+    block
 }
 
 pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: usize) {
-    let known = guard::known().filter(|_| !block.is_null());
-    let entered = known.and_then(|record| Some((record, grace::enter_from_rest(record, frame)?)));
-    let Some((record, section)) = entered else {
+    let entered = if block.is_null() { None } else { enter(frame) };
+    let Some(section) = entered else {
         // SAFETY: the caller's contract is free's.
         return unsafe { points::free(block, frame, caller) };
     };
-    let view = chain::current(&section).main_view();
-    let ours = view.single.as_ref().and_then(|single| Some((single, Mark::by(single.owner, block)?)));
-    let Some((single, mark)) = ours else {
-        return free_by_many(section, record, block, frame, caller);
+    let record = section.record();
+    let head = chain::current_head(&section);
+    // SAFETY: in this section.
+    let view = unsafe { head.view() };
+    let Some(single) = view.single.as_ref() else {
+        return free_by_many(section, block, frame, caller);
     };
-    let call = Ask::bytes(MEMHOOK_ENTRY_FREE, 0, caller).of(block).call(record);
+    if !ownership::is_near(block, record) || view.is_observed {
+        return free_by_many(section, block, frame, caller);
+    }
+    // SAFETY: near.
+    if !unsafe { ownership::is_near_of(single.owner, block, record) } {
+        return free_by_many(section, block, frame, caller);
+    }
+    section.narrow_to(single.hook.address());
+    // SAFETY: near.
+    unsafe { ownership::mark_near(block, 0, record) };
+    let call = record.describe(MEMHOOK_ENTRY_FREE, 0, block, caller);
     let errno = record.errno();
-    if !view.before_free.is_empty() {
-        told_before(record, view, &call);
-    }
-    mark.clear();
-    let walk = Walk::to_the_backend(&call);
-    let mut rest = walk.end();
-    // It made the block and must see it, whether or not it is being unregistered.
-    grace::announce_first_interceptor(record, single.bit);
-    // If its code is gone: only it knew where the block really begins.
-    if !single.hook.is_orphaned() {
-        // SAFETY: as in `malloc`.
-        unsafe { (single.free)((&raw mut rest).cast(), block, &call, single.user) };
-    }
+    // SAFETY: as in `malloc`.
+    unsafe { (single.free)(next::end(), block, call, single.user) };
     // SAFETY: the chain of the section names the list.
-    unsafe { &*single.list }.lose(single.owner, record);
+    let list = unsafe { &*single.list };
+    if !list.lose_inside(single.owner, record) {
+        list.lose_late(single.owner, record);
+    }
     drop(section);
     record.set_errno(errno);
 }
 
+/// As [`malloc_of_many`], or the block is older than the interceptor, or was made far away.
 #[inline(never)]
-fn told_before(record: &Record, view: &View, call: &memhook_call) {
-    tell::before(record, view.before_free, call);
-}
-
-/// As [`malloc_of_many`], or the block is older than the interceptor.
-#[inline(never)]
-fn free_by_many(section: Section, record: &'static Record, block: *mut c_void, frame: usize, caller: usize) {
-    release_in(Some(section), &Ask::bytes(MEMHOOK_ENTRY_FREE, 0, caller).of(block), record, frame);
+fn free_by_many(section: Brief, block: *mut c_void, frame: usize, caller: usize) {
+    let record = section.record();
+    ownership::bring_near(block, record);
+    let ask = Ask::bytes(MEMHOOK_ENTRY_FREE, 0, caller).of(block);
+    release_in(Some(section.announcing()), &ask, record, frame);
 }

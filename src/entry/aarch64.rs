@@ -62,6 +62,55 @@ macro_rules! add_frame_and_caller {
     };
 }
 
+/// The same, and notes the caller's frame in the thread's record.
+macro_rules! note_frame_then_add {
+    ($target:path, 1) => { note_frame_then_add!(@ $target, "x1", "x2") };
+    ($target:path, 2) => { note_frame_then_add!(@ $target, "x2", "x3") };
+    ($target:path, 3) => { note_frame_then_add!(@ $target, "x3", "x4") };
+    (@ $target:path, $frame:literal, $caller:literal) => {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "hint #34",
+            "mrs x16, tpidr_el0",
+            "adrp x17, :gottprel:memhook_record",
+            "ldr x17, [x17, #:gottprel_lo12:memhook_record]",
+            "ldr x16, [x16, x17]",
+            "cbz x16, 3f",
+            "2:",
+            "mov x17, sp",
+            "str x29, [x16, #{came_with}]",
+            "str x17, [x16, #({came_with} + 8)]",
+            "4:",
+            concat!("mov ", $frame, ", sp"),
+            concat!("mov ", $caller, ", x30"),
+            "b {target}",
+            // The thread's first call.
+            "3:",
+            "stp x29, x30, [sp, #-48]!",
+            ".cfi_def_cfa_offset 48",
+            ".cfi_offset 29, -48",
+            ".cfi_offset 30, -40",
+            "stp x0, x1, [sp, #16]",
+            "str x2, [sp, #32]",
+            "mov x29, sp",
+            "bl {claim}",
+            "mov x16, x0",
+            "ldp x0, x1, [sp, #16]",
+            "ldr x2, [sp, #32]",
+            "ldp x29, x30, [sp], #48",
+            ".cfi_def_cfa_offset 0",
+            ".cfi_restore 29",
+            ".cfi_restore 30",
+            "cbnz x16, 2b",
+            "b 4b",
+            ".cfi_endproc",
+            claim = sym crate::guard::claim_for_stub,
+            came_with = const core::mem::offset_of!(crate::guard::Record, came_with),
+            target = sym $target,
+        )
+    };
+}
+
 /// Calls a function with the format and where the other arguments are: pointer and number of
 /// those in registers, pointer to those on the stack.
 macro_rules! hand_on_variadic {

@@ -81,6 +81,16 @@ macro_rules! stubs {
                 }
             )*
         }
+        /// For chains with a hook that wants to know the callers of callers.
+        mod framed {
+            use super::*;
+            $(
+                #[unsafe(naked)]
+                pub(super) unsafe extern "C" fn $name() {
+                    note_frame_then_add!($target, $arguments)
+                }
+            )*
+        }
     };
 }
 
@@ -146,6 +156,49 @@ accessors! {
     memhook_glibc_after_morecore_hook => crate::api::glibc::after_morecore_hook, "__after_morecore_hook";
 }
 
+/// The stubs of a module for interceptors, by entry point.
+macro_rules! full {
+    ($stub:ident) => {
+        [
+            $stub::malloc,
+            $stub::free,
+            $stub::calloc,
+            $stub::realloc,
+            $stub::reallocarray,
+            $stub::memalign,
+            $stub::aligned_alloc,
+            $stub::posix_memalign,
+            $stub::valloc,
+            $stub::pvalloc,
+            $stub::usable_size,
+            $stub::free_sized,
+            $stub::free_aligned_sized,
+        ]
+    };
+}
+
+/// The same for observers.
+macro_rules! observing {
+    ($stub:ident) => {
+        [
+            Some($stub::observed_malloc),
+            Some($stub::observed_free),
+            Some($stub::observed_calloc),
+            Some($stub::observed_realloc),
+            Some($stub::reallocarray),
+            Some($stub::memalign),
+            Some($stub::aligned_alloc),
+            Some($stub::posix_memalign),
+            Some($stub::valloc),
+            Some($stub::pvalloc),
+            // Observers are not told of it.
+            None,
+            Some($stub::free_sized),
+            Some($stub::free_aligned_sized),
+        ]
+    };
+}
+
 /// The stubs of each mode, by entry point.
 pub(crate) const TABLES: Tables = Tables {
     first: [
@@ -163,35 +216,10 @@ pub(crate) const TABLES: Tables = Tables {
         first::free_sized,
         first::free_aligned_sized,
     ],
-    observing: [
-        Some(stub::observed_malloc),
-        Some(stub::observed_free),
-        Some(stub::observed_calloc),
-        Some(stub::observed_realloc),
-        Some(stub::reallocarray),
-        Some(stub::memalign),
-        Some(stub::aligned_alloc),
-        Some(stub::posix_memalign),
-        Some(stub::valloc),
-        Some(stub::pvalloc),
-        // Observers are not told of it.
-        None,
-        Some(stub::free_sized),
-        Some(stub::free_aligned_sized),
-    ],
-    full: [
-        stub::malloc,
-        stub::free,
-        stub::calloc,
-        stub::realloc,
-        stub::reallocarray,
-        stub::memalign,
-        stub::aligned_alloc,
-        stub::posix_memalign,
-        stub::valloc,
-        stub::pvalloc,
-        stub::usable_size,
-        stub::free_sized,
-        stub::free_aligned_sized,
-    ],
+    observing: observing!(stub),
+    full: full!(stub),
+    observing_frames: observing!(framed),
+    full_frames: full!(framed),
+    several_after: dispatch::several_after,
+    several_before: dispatch::several_before,
 };

@@ -54,6 +54,51 @@ macro_rules! add_frame_and_caller {
     };
 }
 
+/// The same, and notes the caller's frame in the thread's record.
+macro_rules! note_frame_then_add {
+    ($target:path, 1) => { note_frame_then_add!(@ $target, "rsi", "rdx") };
+    ($target:path, 2) => { note_frame_then_add!(@ $target, "rdx", "rcx") };
+    ($target:path, 3) => { note_frame_then_add!(@ $target, "rcx", "r8") };
+    (@ $target:path, $frame:literal, $caller:literal) => {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "mov rax, qword ptr [rip + memhook_record@GOTTPOFF]",
+            "mov rax, qword ptr fs:[rax]",
+            "test rax, rax",
+            "je 3f",
+            "2:",
+            "mov qword ptr [rax + {came_with}], rbp",
+            "mov qword ptr [rax + {came_with} + 8], rsp",
+            "4:",
+            concat!("mov ", $frame, ", rsp"),
+            concat!("mov ", $caller, ", qword ptr [rsp]"),
+            "jmp {target}",
+            // The thread's first call.
+            "3:",
+            "push rdi",
+            ".cfi_adjust_cfa_offset 8",
+            "push rsi",
+            ".cfi_adjust_cfa_offset 8",
+            "push rdx",
+            ".cfi_adjust_cfa_offset 8",
+            "call {claim}",
+            "pop rdx",
+            ".cfi_adjust_cfa_offset -8",
+            "pop rsi",
+            ".cfi_adjust_cfa_offset -8",
+            "pop rdi",
+            ".cfi_adjust_cfa_offset -8",
+            "test rax, rax",
+            "jne 2b",
+            "jmp 4b",
+            ".cfi_endproc",
+            claim = sym crate::guard::claim_for_stub,
+            came_with = const core::mem::offset_of!(crate::guard::Record, came_with),
+            target = sym $target,
+        )
+    };
+}
+
 /// Calls a function with the format and where the other arguments are: pointer and number of
 /// those in registers, pointer to those on the stack.
 macro_rules! hand_on_variadic {

@@ -5,7 +5,6 @@ use super::frame::Frame;
 use super::set::{self, Set};
 use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, in_force, released};
 use crate::abi::*;
-use crate::chain::SEES_NULL;
 use crate::dispatch::{self, Request};
 use crate::ownership;
 use crate::sys::{thread, tls};
@@ -30,7 +29,7 @@ const EMPTY: memhook_interceptor = memhook_interceptor {
 pub(super) fn table() -> memhook_interceptor {
     memhook_interceptor {
         name: c"__malloc_hook".as_ptr(),
-        flags: MEMHOOK_KEEPS_POINTERS | SEES_NULL,
+        flags: MEMHOOK_KEEPS_POINTERS | MEMHOOK_SEES_NULL,
         malloc: Some(malloc),
         realloc: Some(realloc),
         memalign: Some(memalign),
@@ -75,8 +74,8 @@ unsafe fn make(
     let values = Frame::values();
     set::see(&values);
     // SAFETY: the caller's contract.
-    let (block, backends) = Frame::run(values, callback, None, request, unsafe { caller(call) });
-    if block.is_null() || backends.have(block) {
+    let (block, is_backends) = Frame::run(values, callback, None, request, unsafe { caller(call) });
+    if block.is_null() || is_backends {
         return block;
     }
     if let Some(set) = set::changed(&values) {

@@ -36,7 +36,7 @@ pub(super) struct Frame {
 }
 
 /// Blocks that the backend gave a callback: the first, and the last.
-pub(super) struct Blocks {
+struct Blocks {
     first: [Cell<*mut c_void>; REMEMBERED],
     last: [Cell<*mut c_void>; REMEMBERED],
     count: Cell<usize>,
@@ -59,7 +59,7 @@ impl Blocks {
         }
     }
 
-    pub(super) fn have(&self, block: *mut c_void) -> bool {
+    fn have(&self, block: *mut c_void) -> bool {
         self.first.iter().chain(&self.last).any(|place| place.get() == block)
     }
 }
@@ -107,7 +107,7 @@ impl Frame {
     }
 
     /// Runs a callback for a request in a frame of its own, with these values as its copies of the
-    /// variables, its own among them. Gives its answer, and the blocks that the backend gave it.
+    /// variables, its own among them. Gives its answer, and whether that is a block that the backend gave it.
     ///
     /// What it leaves in its copies is carried to the variables, except for an `owner`, which takes a block
     /// back, that is not in force there: it must not come back with its blocks.
@@ -117,7 +117,7 @@ impl Frame {
         owner: Option<&Set>,
         request: Request,
         caller: *const c_void,
-    ) -> (*mut c_void, Blocks) {
+    ) -> (*mut c_void, bool) {
         let (kind, block) = aim(request);
         let subject = if owner.is_some() { block } else { core::ptr::null_mut() };
         let owner = owner.filter(|_| values.get(kind) != Some(&callback));
@@ -171,7 +171,7 @@ impl Frame {
             // ORDERING [none]: Relaxed. See `alone`.
             LEFT.fetch_add(1, Ordering::Relaxed);
         }
-        (result, frame.blocks)
+        (result, frame.blocks.have(result))
     }
 
     fn call(&self, callback: Callback, call: impl FnOnce() -> *mut c_void) -> *mut c_void {

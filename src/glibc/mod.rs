@@ -71,8 +71,9 @@ fn place(kind: usize) -> &'static Variable {
 
 /// Whether the variables are plain memory, which old binaries read and write as they like.
 fn is_plain_memory() -> bool {
-    // ORDERING [none]: Relaxed. Invariant 1.
-    PLACES.iter().any(|place| !place.load(Ordering::Relaxed).is_null())
+    let [first, ..] = &PLACES;
+    // ORDERING [none]: Relaxed. Invariant 1; all are there, or none is.
+    !first.load(Ordering::Relaxed).is_null()
 }
 
 /// `__after_morecore_hook`: kept, and never called, as in glibc since 2.34.
@@ -145,7 +146,7 @@ const PRESENT: u32 = 2;
 
 /// Whether the interceptor is in the chain.
 static STATE: AtomicU32 = AtomicU32::new(ABSENT);
-/// Whether it was said that it could not be registered.
+/// Whether it was said that it could not be registered, or is of no use.
 static SAID: AtomicBool = AtomicBool::new(false);
 
 /// Puts the callbacks' interceptor into the chain if it is not there. Taken out by the program (a swap
@@ -159,10 +160,30 @@ fn register() {
     let done = registry::register(Table::Interceptor(callbacks::table()), 0).is_ok();
     // ORDERING [none]: Relaxed. As above.
     STATE.store(if done { PRESENT } else { ABSENT }, Ordering::Relaxed);
+    let wrong: &[u8] = if !done {
+        b"memhook: no memory to put __malloc_hook and its fellows in force.\n"
+    } else if is_passed_by() {
+        b"memhook: __malloc_hook has no effect: the C library comes before libmemhook.so.0 in this process. \
+          Link the program itself with -lmemhook, or preload the library.\n"
+    } else {
+        return;
+    };
     // ORDERING [none]: Relaxed. Only whether it was said.
-    if !done && !SAID.swap(true, Ordering::Relaxed) {
-        sys::write_error(b"memhook: no memory to put __malloc_hook and its fellows in force.\n");
+    if !SAID.swap(true, Ordering::Relaxed) {
+        sys::write_error(wrong);
     }
+}
+
+/// Whether no allocation call can arrive here: a library that uses the variables has brought us along, and
+/// its program was linked without us.
+fn is_passed_by() -> bool {
+    let own = is_passed_by as *const () as usize;
+    let mut passed_by = false;
+    elf::for_each_object(&mut |object| {
+        passed_by = !object.contains(own) && object.function(c"__libc_malloc").is_some();
+        !passed_by && !object.contains(own)
+    });
+    passed_by
 }
 
 /// The interceptor has left the chain.
@@ -198,13 +219,25 @@ pub(crate) fn after_morecore() -> *mut Callback {
 
 core::arch::global_asm!(".weak memhook_glibc_initialize_hook");
 
-/// The first call has come, or (not `by_call`) a function of the interface was called before any.
-pub(crate) fn begin(by_call: bool) {
-    if !find_old_variables() && !by_call {
+/// The library starts. If that is since the program asks for a variable, which is then in force, the first
+/// allocation is yet to come and will be seen: until then the variables hold functions, as in glibc.
+pub(crate) fn begin(asked_for: bool) {
+    if !find_old_variables(false) && asked_for {
         for kind in [MALLOC, REALLOC, MEMALIGN] {
             // ORDERING [none]: Relaxed. The program has not asked for the variable yet.
             place(kind).store(callbacks::initial(kind), Ordering::Relaxed);
         }
+    }
+}
+
+/// Serves the old variables though no object refers to them: one may come by dlopen.
+pub(crate) fn serve_old_variables() {
+    if find_old_variables(true) {
+        register();
+    } else {
+        sys::write_error(
+            b"memhook: MEMHOOK: glibc: this C library has no __malloc_hook, or calls it itself\n",
+        );
     }
 }
 
@@ -233,12 +266,13 @@ static OLD_INITIALIZE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 const NAMES: [&CStr; 4] = [c"__malloc_hook", c"__realloc_hook", c"__memalign_hook", c"__free_hook"];
 const INITIALIZE: &CStr = c"__malloc_initialize_hook";
 
-/// Looks for objects that were linked against the C library's old variables. There are none for us to
-/// serve where the C library, or an allocator before it, still calls the callbacks itself.
-fn find_old_variables() -> bool {
+/// Looks for objects that were linked against the C library's old variables, or does as if there were one.
+/// There are none for us to serve where the C library, or an allocator before it, still calls the callbacks
+/// itself.
+fn find_old_variables(anyway: bool) -> bool {
     let mut places = [core::ptr::null_mut::<Variable>(); 4];
     let mut initialize = core::ptr::null_mut::<()>();
-    let mut referred = false;
+    let mut referred = anyway;
     let mut served = false;
     let own = find_old_variables as *const () as usize;
     elf::for_each_object(&mut |object| {

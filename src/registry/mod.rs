@@ -37,13 +37,15 @@ fn is_probing() -> bool {
 fn mode_for(hooks: &[*const Hook], idle: bool, probing: bool) -> Mode {
     // SAFETY: in force or pinned, and the caller is in a section.
     let mut alive = hooks.iter().map(|&hook| unsafe { &*hook });
-    if probing || ownership::any() || alive.any(|h| h.interceptor().is_some() || h.thread() != 0) {
+    let frames = alive.clone().any(Hook::wants_frames);
+    let mode = if probing || ownership::any() || alive.any(|h| h.interceptor().is_some() || h.thread() != 0) {
         Mode::Full
     } else if !hooks.is_empty() || !idle {
         Mode::Observing
     } else {
         Mode::Idle
-    }
+    };
+    if frames { mode.with_frames() } else { mode }
 }
 
 type Plan<'a> = &'a mut dyn FnMut(&[*const Hook], &mut Hooks) -> Result<(), i32>;

@@ -11,7 +11,7 @@
 
 use super::{copy, edit, find};
 use crate::abi::*;
-use crate::chain::{Hook, LEAVING, LINKED, OWNING, RELEASED, Table};
+use crate::chain::{self, Hook, LEAVING, LINKED, OWNING, RELEASED, Table};
 use crate::grace::{self, Deferred, Scope, Ticket};
 use crate::guard::{self, Record};
 use crate::ownership;
@@ -53,7 +53,7 @@ unsafe fn no_longer_called(item: *mut Deferred) {
     drop(section);
     if owns {
         // SAFETY: taken from the queue by the caller; hooks live for ever.
-        unsafe { grace::defer(item, grace::advance(), Scope::Settling, drained) };
+        unsafe { grace::defer(item, grace::advance(), Scope::Settling(hook.address(), hook.bit()), drained) };
     } else {
         end_service(hook);
     }
@@ -79,10 +79,13 @@ unsafe fn drained(item: *mut Deferred) {
 /// Nothing but blocks of its own keeps the hook any more.
 fn end_service(hook: &'static Hook) {
     hook.pin_again();
-    if hook.may_own() {
+    let expected = hook.may_own();
+    let released = hook.end_service();
+    // Behind it: of a hook that is in service, a fork child takes for granted that it is expected.
+    if expected {
         ownership::expect_no_more();
     }
-    if !hook.unhold() {
+    if !released {
         // ORDERING [phase]: Release and Relaxed. Says only that blocks are left; a release that
         // comes between wins, one that comes later is later. Other end: `Hook::forget`.
         let _ = hook.phase.compare_exchange(LEAVING, OWNING, Ordering::Release, Ordering::Relaxed);
@@ -281,25 +284,59 @@ pub(crate) fn replace(id: memhook_id, table: Table, thread: u64) -> i32 {
     }
 }
 
-/// In a fork child: removals that threads of the parent had in their hands are taken up or ended.
+/// In a fork child: removals and replacements that threads of the parent had in their hands are taken up
+/// or ended.
 pub(super) fn forked() {
+    let mut expected = 0;
     Hook::for_each(&mut |hook| {
         if hook.is_being_replaced() {
-            hook.end_replacing(false);
+            end_lost_replacement(hook);
         }
+        expected += usize::from(hook.is_in_service() && hook.may_own());
+    });
+    ownership::forked(expected);
+    Hook::for_each(&mut |hook| {
+        hook.recount(ownership::holds(hook));
         hook.deferred.lose();
-        if !hook.is_dead() || settled(hook) >= OWNING {
+        if !hook.is_dead() || settled(hook) == RELEASED {
             return;
         }
         let item = core::ptr::from_ref(hook).cast::<Deferred>();
-        if settled(hook) == LEAVING && !grace::is_queued(item) && !hook.end_lost_release() {
-            // Its stages may be gone through again.
-            // SAFETY: it is in no queue, and hooks live for ever.
-            unsafe { grace::defer(item.cast_mut(), grace::advance(), Scope::Settling, no_longer_called) };
-        } else if settled(hook) == LINKED {
+        if settled(hook) == LINKED {
             let _ = take_out(hook);
             // Nobody waits for it.
             hook.deferred.put_down();
+        } else if grace::is_queued(item) || hook.end_lost_release() {
+            // Goes on, or has come to its end.
+        } else if hook.is_in_service() {
+            // Its stages may be gone through again.
+            // SAFETY: it is in no queue, and hooks live for ever.
+            unsafe {
+                grace::defer(
+                    item.cast_mut(),
+                    grace::advance(),
+                    Scope::Settling(hook.address(), hook.bit()),
+                    no_longer_called,
+                )
+            };
+        } else {
+            // ORDERING [phase]: Relaxed. There is one thread.
+            hook.phase.store(OWNING, Ordering::Relaxed);
         }
     });
+}
+
+/// One that was published is completed, any other is taken back.
+fn end_lost_replacement(old: &'static Hook) {
+    let Some(record) = guard::record() else { return };
+    let section = grace::enter_here(record);
+    let (_, now) = chain::base(&section);
+    // SAFETY: in force, and we are in a section.
+    let mut in_force = now.hooks().iter().map(|&hook| unsafe { &*hook });
+    let next = in_force.find(|hook| hook.sequence() == old.sequence() && !core::ptr::eq(*hook, old));
+    if let Some(next) = next {
+        old.complete_exchange(next);
+    }
+    old.end_replacing(next.is_some());
+    drop(section);
 }

@@ -5,34 +5,74 @@
 //! seccomp), both are real fences. Which of the two is chosen once, by [`choose`].
 
 use super::syscall;
-use core::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
+use core::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 
 const REGISTER_PRIVATE_EXPEDITED: i32 = 1 << 4;
 const PRIVATE_EXPEDITED: i32 = 1 << 3;
 
-/// Whether readers must use a real fence. True until membarrier(2) is known to work.
-static FENCED: AtomicBool = AtomicBool::new(true);
+/// What readers have to look at: `FENCED`, and `HURRY` for each writer that is in a hurry. A fence too many does
+/// no harm.
+static SPECIAL: AtomicU32 = AtomicU32::new(FENCED);
+/// Readers must use a real fence. So until membarrier(2) is known to work.
+const FENCED: u32 = 1;
+/// One writer waits for readers.
+const HURRY: u32 = 2;
 
 /// Asks the kernel for membarrier(2). Called before the first reader, and in fork children.
 pub(crate) fn choose() {
     let works =
         syscall::membarrier(REGISTER_PRIVATE_EXPEDITED) == 0 && syscall::membarrier(PRIVATE_EXPEDITED) == 0;
-    // ORDERING [none]: Relaxed. Stored before any hook can be in force; `publish` orders it before
-    // the first reader.
-    FENCED.store(!works, Ordering::Relaxed);
+    let change = if works { |now: u32| Some(now & !FENCED) } else { |now: u32| Some(now | FENCED) };
+    // ORDERING [none]: Relaxed and Relaxed. Before any hook can be in force; `publish` orders it before the
+    // first reader.
+    let _ = SPECIAL.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+}
+
+/// How often a writer has begun to be in a hurry.
+static HURRIES: AtomicU32 = AtomicU32::new(0);
+
+/// A writer waits, or waits no longer, for readers that may have been preempted.
+pub(crate) fn hurry(whether: bool) {
+    if whether {
+        // ORDERING [none]: Relaxed. A request, which may come late.
+        HURRIES.fetch_add(1, Ordering::Relaxed);
+    }
+    // ORDERING [none]: Relaxed. A request, which may come late.
+    let _ = SPECIAL.fetch_add(if whether { HURRY } else { HURRY.wrapping_neg() }, Ordering::Relaxed);
+}
+
+/// While a writer is in a hurry, the number of the latest that is; else 0.
+pub(crate) fn hurried() -> u32 {
+    // ORDERING [none]: Relaxed. As above.
+    let now = SPECIAL.load(Ordering::Relaxed) >= HURRY;
+    // ORDERING [none]: Relaxed. As above.
+    if now { HURRIES.load(Ordering::Relaxed) } else { 0 }
+}
+
+/// Whether readers must use a real fence, or are to look whether a writer is in a hurry. Asked after the store
+/// that is to come before the fence.
+#[inline(always)]
+pub(crate) fn is_special() -> bool {
+    // ORDERING [none]: Relaxed. See `choose`; where the value changes later, `heavy` makes up for it.
+    SPECIAL.load(Ordering::Relaxed) != 0
+}
+
+/// The readers' side for who has asked [`is_special`], and gone another way if so.
+#[inline(always)]
+pub(crate) fn light_unfenced() {
+    // ORDERING [enter]: SeqCst. For the compiler; the processor is made to by `heavy`.
+    compiler_fence(Ordering::SeqCst);
 }
 
 /// The readers' side.
 #[inline(always)]
 pub(crate) fn light() {
-    // ORDERING [none]: Relaxed. See `choose`; where the value changes later, `heavy` makes up for it.
-    if FENCED.load(Ordering::Relaxed) {
+    if is_special() {
         seldom();
         // ORDERING [enter]: SeqCst. Our entry before our load of the chain. Other end: `heavy`.
         fence(Ordering::SeqCst);
     } else {
-        // ORDERING [enter]: SeqCst. For the compiler; the processor is made to by `heavy`.
-        compiler_fence(Ordering::SeqCst);
+        light_unfenced();
     }
 }
 
@@ -47,11 +87,12 @@ pub(crate) fn heavy() {
     // ORDERING [enter]: SeqCst. Our publication before our look at the readers. Other end: `light`.
     fence(Ordering::SeqCst);
     // ORDERING [none]: Relaxed. See `choose`.
-    if !FENCED.load(Ordering::Relaxed) && syscall::membarrier(PRIVATE_EXPEDITED) != 0 {
+    let fenced = SPECIAL.load(Ordering::Relaxed) & FENCED != 0;
+    if !fenced && syscall::membarrier(PRIVATE_EXPEDITED) != 0 {
         // Taken away since the start, by a seccomp filter: from now on readers use fences; those
-        // that are between their load of FENCED and their load of the chain are interrupted.
+        // that are between their load of SPECIAL and their load of the chain are interrupted.
         // ORDERING [none]: Relaxed. The interrupt below orders it for every running thread.
-        FENCED.store(true, Ordering::Relaxed);
+        let _ = SPECIAL.fetch_or(FENCED, Ordering::Relaxed);
         #[cfg(target_arch = "x86_64")]
         super::pages::shoot_down();
     }

@@ -3,8 +3,12 @@
 //! dlsym(3) takes the loader's lock and may allocate; the first allocation call comes from the
 //! loader itself, before the C library is initialised. This reads the same tables without
 //! either: dl_iterate_phdr(3) for the objects in link order, their hash tables for the symbol.
+//!
+//! dl_iterate_phdr is the C library's own, found in its tables. A name in our import table may
+//! lead to another's: libtsan's does not work before libtsan has started, and that allocates.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 /// The dynamic section of one loaded object, as far as a lookup needs it.
 #[derive(Clone, Copy)]
@@ -73,9 +77,66 @@ pub(crate) fn for_each_object(visit: &mut dyn FnMut(&Object) -> bool) {
         (!visit(&Object::read(info))).into()
     }
     let mut visit = visit;
+    let iterate = iterate_of_libc();
     // SAFETY: `step` has the signature that dl_iterate_phdr calls, and `visit` lives until it returns.
-    unsafe { libc::dl_iterate_phdr(Some(step), (&raw mut visit).cast()) };
+    unsafe { iterate(Some(step), (&raw mut visit).cast()) };
 }
+
+type Step = unsafe extern "C" fn(*mut libc::dl_phdr_info, usize, *mut c_void) -> c_int;
+type Iterate = unsafe extern "C" fn(Option<Step>, *mut c_void) -> c_int;
+
+/// The C library's dl_iterate_phdr, once it was looked for.
+static ITERATE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// What a debugger sees of the loader (`r_debug` and `link_map` of <link.h>, as far as needed).
+#[repr(C)]
+struct Debug {
+    version: c_int,
+    first: *const Map,
+}
+
+#[repr(C)]
+struct Map {
+    base: usize,
+    name: *const c_char,
+    dynamic: *const Dynamic,
+    next: *const Map,
+}
+
+fn iterate_of_libc() -> Iterate {
+    // ORDERING [none]: Relaxed. A function's address; who finds none looks for it, and finds the same.
+    let mut known = ITERATE.load(Ordering::Relaxed);
+    if known.is_null() {
+        // In a fully static program there is no list of objects, and nobody else's function either.
+        known = find_in_libc(c"dl_iterate_phdr").map_or(libc::dl_iterate_phdr as *mut (), |f| f as *mut ());
+        // ORDERING [none]: Relaxed. As above.
+        ITERATE.store(known, Ordering::Relaxed);
+    }
+    // SAFETY: a function of this name and hence of this type.
+    unsafe { core::mem::transmute::<*mut (), Iterate>(known) }
+}
+
+/// A function of the C library, whoever interposes it. The C library came with the program: it
+/// and what stands before it in the loader's list are not unloaded.
+fn find_in_libc(name: &CStr) -> Option<usize> {
+    let debug = super::weak!(_r_debug).cast::<Debug>();
+    // SAFETY: null, or the loader's variable, which it has filled in before any code of ours runs.
+    let mut at = unsafe { debug.as_ref() }.map_or(core::ptr::null(), |debug| debug.first);
+    // SAFETY: null, or an element of the loader's list.
+    while let Some(map) = unsafe { at.as_ref() } {
+        let mut object = Object::at(map.base);
+        if !map.dynamic.is_null() {
+            object.read_dynamic(map.dynamic);
+        }
+        if object.function(c"gnu_get_libc_version").is_some() {
+            return object.function(name);
+        }
+        at = map.next;
+    }
+    None
+}
+
+core::arch::global_asm!(".weak _r_debug");
 
 /// Calls an indirect function's resolver, as the loader would.
 fn choose(resolver: usize) -> usize {
@@ -101,13 +162,13 @@ fn choose(resolver: usize) -> usize {
 }
 
 impl Object {
-    fn read(info: &libc::dl_phdr_info) -> Object {
-        let base = info.dlpi_addr as usize;
-        let mut object = Object {
+    /// Of which nothing is known but where it was loaded.
+    fn at(base: usize) -> Object {
+        Object {
             base,
-            name: info.dlpi_name,
-            segments: info.dlpi_phdr,
-            segment_count: info.dlpi_phnum.into(),
+            name: core::ptr::null(),
+            segments: core::ptr::null(),
+            segment_count: 0,
             symbols: core::ptr::null(),
             strings: core::ptr::null(),
             strings_len: 0,
@@ -115,25 +176,40 @@ impl Object {
             sysv_hash: core::ptr::null(),
             versions: core::ptr::null(),
             relocations: [(0, 0); 2],
+        }
+    }
+
+    fn read(info: &libc::dl_phdr_info) -> Object {
+        let base = info.dlpi_addr as usize;
+        let mut object = Object {
+            name: info.dlpi_name,
+            segments: info.dlpi_phdr,
+            segment_count: info.dlpi_phnum.into(),
+            ..Object::at(base)
         };
         let Some(dynamic) = object.segments().iter().find(|s| s.p_type == libc::PT_DYNAMIC) else {
             return object;
         };
-        let mut entry = (base.wrapping_add(dynamic.p_vaddr as usize)) as *const Dynamic;
+        object.read_dynamic(base.wrapping_add(dynamic.p_vaddr as usize) as *const Dynamic);
+        object
+    }
+
+    fn read_dynamic(&mut self, mut entry: *const Dynamic) {
+        let base = self.base;
         loop {
             // SAFETY: the dynamic section of a loaded object is mapped and ends with DT_NULL.
             let Dynamic { tag, value } = unsafe { entry.read() };
             // glibc has relocated these addresses, except in the kernel's vdso.
             let address = if value < base { value.wrapping_add(base) } else { value };
-            let [rela, plt] = &mut object.relocations;
+            let [rela, plt] = &mut self.relocations;
             match tag {
                 0 => break,
-                DT_STRTAB => object.strings = address as _,
-                DT_STRSZ => object.strings_len = value,
-                DT_SYMTAB => object.symbols = address as _,
-                DT_GNU_HASH => object.gnu_hash = address as _,
-                DT_HASH => object.sysv_hash = address as _,
-                DT_VERSYM => object.versions = address as _,
+                DT_STRTAB => self.strings = address as _,
+                DT_STRSZ => self.strings_len = value,
+                DT_SYMTAB => self.symbols = address as _,
+                DT_GNU_HASH => self.gnu_hash = address as _,
+                DT_HASH => self.sysv_hash = address as _,
+                DT_VERSYM => self.versions = address as _,
                 DT_RELA => rela.0 = address,
                 DT_RELASZ => rela.1 = value,
                 DT_JMPREL => plt.0 = address,
@@ -142,7 +218,6 @@ impl Object {
             }
             entry = entry.wrapping_add(1);
         }
-        object
     }
 
     /// Whether the object has symbols for the dynamic linker.
@@ -324,6 +399,78 @@ impl Object {
                 if own == name {
                     visit(self.base.wrapping_add(relocation.offset) as *const usize);
                 }
+            }
+        }
+    }
+}
+
+/// Objects by what is mapped of them.
+impl Object {
+    /// The object whose file header is mapped at `base`, of which the loader says nothing.
+    ///
+    /// # Safety
+    ///
+    /// The beginning of an object that the loader has loaded.
+    pub(crate) unsafe fn loaded_at(base: usize) -> Option<Object> {
+        // SAFETY: the caller's contract: at least a page is mapped there.
+        let header = unsafe { &*(base as *const libc::Elf64_Ehdr) };
+        if header.e_ident.first_chunk() != Some(b"\x7fELF") {
+            return None;
+        }
+        let phdr = base.wrapping_add(header.e_phoff as usize) as *const libc::Elf64_Phdr;
+        // SAFETY: program headers are in the first page of a loaded object.
+        let segments = unsafe { core::slice::from_raw_parts(phdr, header.e_phnum.into()) };
+        let first = segments.iter().filter(|s| s.p_type == libc::PT_LOAD).map(|s| s.p_vaddr).min()?;
+        // SAFETY: numbers and pointers only.
+        let mut info: libc::dl_phdr_info = unsafe { core::mem::zeroed() };
+        info.dlpi_addr = (base as u64).wrapping_sub(first & !(super::pages::PAGE as u64 - 1));
+        (info.dlpi_phdr, info.dlpi_phnum) = (phdr, header.e_phnum);
+        Some(Object::read(&info))
+    }
+
+    /// The function that holds an address, by the symbols for the dynamic linker, and how far in.
+    pub(crate) fn function_at(&self, address: usize) -> Option<(&'static CStr, usize)> {
+        if !self.is_dynamic() {
+            return None;
+        }
+        let holds = |symbol: &libc::Elf64_Sym| {
+            let start = self.base.wrapping_add(symbol.st_value as usize);
+            symbol.st_info & 15 == STT_FUNC
+                && symbol.st_shndx != SHN_UNDEF
+                && address.wrapping_sub(start) < symbol.st_size as usize
+        };
+        // SAFETY: as many symbols as the object's own hash table is for.
+        let all = unsafe { core::slice::from_raw_parts(self.symbols, self.symbol_count()) };
+        let symbol = all.iter().find(|symbol| holds(symbol))?;
+        // SAFETY: st_name is an offset into the object's string table, which lives as long as its code.
+        let name = unsafe { CStr::from_ptr(self.strings.wrapping_add(symbol.st_name as usize)) };
+        Some((name, address.wrapping_sub(self.base.wrapping_add(symbol.st_value as usize))))
+    }
+
+    /// How many symbols the hash table is for.
+    fn symbol_count(&self) -> usize {
+        if !self.sysv_hash.is_null() {
+            // SAFETY: the table starts with the numbers of buckets and of symbols.
+            return unsafe { *self.sysv_hash.wrapping_add(1) } as usize;
+        }
+        if self.gnu_hash.is_null() {
+            return 0;
+        }
+        // SAFETY: the table starts with four words.
+        let [buckets, first, bloom_words, _] = unsafe { *self.gnu_hash.cast::<[u32; 4]>() };
+        let bucket_table = self.gnu_hash.wrapping_add(4 + 2 * bloom_words as usize);
+        // SAFETY: so many buckets follow.
+        let all = unsafe { core::slice::from_raw_parts(bucket_table, buckets as usize) };
+        let mut index = all.iter().copied().max().unwrap_or(0);
+        if index < first {
+            return first as usize;
+        }
+        loop {
+            let chain = bucket_table.wrapping_add(buckets as usize + (index - first) as usize);
+            index += 1;
+            // SAFETY: chains run through the table up to an entry with bit 0 set.
+            if unsafe { *chain } & 1 != 0 {
+                return index as usize;
             }
         }
     }

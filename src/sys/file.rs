@@ -52,7 +52,6 @@ pub(crate) fn read_at(fd: i32, buffer: &mut [u8], offset: usize) -> Result<usize
     }
 }
 
-#[allow(dead_code, reason = "for the tools that write files")]
 /// The path of the executable, not ended by NUL; how many bytes it has, 0 where it cannot be had.
 pub(crate) fn executable(buffer: &mut [u8]) -> usize {
     let (at, len) = (buffer.as_mut_ptr() as usize, buffer.len());

@@ -81,6 +81,12 @@ pub(super) fn probe_thread(pid: u32, tid: u32) -> isize {
     unsafe { raw(libc::SYS_tgkill, [pid as usize, tid as usize, 0, 0, 0, 0]) }
 }
 
+/// Lets other threads run first.
+pub(crate) fn give_way() {
+    // SAFETY: sched_yield takes no arguments.
+    unsafe { raw(libc::SYS_sched_yield, [0; 6]) };
+}
+
 /// Whether the calling thread runs on its alternate signal stack.
 pub(crate) fn on_signal_stack() -> bool {
     let mut now = libc::stack_t { ss_sp: core::ptr::null_mut(), ss_flags: 0, ss_size: 0 };

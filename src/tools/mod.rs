@@ -4,7 +4,9 @@
 //! environment variable `MEMHOOK`, which is read at the first allocation call, and ignored in a privileged
 //! process.
 
+pub mod check;
 pub mod fail;
+mod glibc;
 mod path;
 pub mod usage;
 mod words;

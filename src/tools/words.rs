@@ -1,7 +1,7 @@
 //! The little language of the environment variable `MEMHOOK`: words with spaces between them, each a tool
 //! with its settings, `fail=nth:3,above:4096`. One wrong word, and nothing is started.
 
-use super::{fail, say, usage};
+use super::{check, fail, glibc, say, usage};
 use crate::sys::environment;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -27,7 +27,7 @@ pub(super) enum Wrong {
 }
 
 /// All tools, in the order in which they are started.
-const TOOLS: [&Tool; 2] = [&usage::TOOL, &fail::TOOL];
+const TOOLS: [&Tool; 4] = [&glibc::TOOL, &usage::TOOL, &check::TOOL, &fail::TOOL];
 
 /// The variable has not been read.
 const UNREAD: u32 = 0;
@@ -48,12 +48,14 @@ pub(super) extern "C" fn begin() {
     if STATE.compare_exchange(UNREAD, NOTHING, Ordering::Relaxed, Ordering::Relaxed).is_err() {
         return;
     }
-    let Some(text) = variable() else { return };
-    if check(text) {
+    if let Some(text) = variable()
+        && is_right(text)
+    {
         // ORDERING [none]: Relaxed. Read by the constructor, in the same thread or after it.
         STATE.store(RIGHT, Ordering::Relaxed);
         run(text, true);
     }
+    check::by_variables();
 }
 
 /// Starts the other tools.
@@ -75,7 +77,7 @@ fn tool(name: &[u8]) -> Option<&'static Tool> {
 }
 
 /// Whether all words are right. What is wrong is said.
-fn check(text: &'static [u8]) -> bool {
+fn is_right(text: &'static [u8]) -> bool {
     for (name, settings) in words(text) {
         let Some(tool) = tool(name) else {
             let mut names: [&[u8]; 2 * TOOLS.len() + 4] = [b""; _];

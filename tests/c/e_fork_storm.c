@@ -1,4 +1,5 @@
-/* fork from one thread while others allocate and change the hooks; the children use everything. */
+/* fork from one thread while others allocate, change the hooks, and hold the locks of streams, which fork
+ * takes after the handlers and before the allocator's; the children use everything. */
 #include "e_check.h"
 
 #define FORKS 150
@@ -39,6 +40,21 @@ static void *registers(void *intercepts)
     return NULL;
 }
 
+static void *streams(void *argument)
+{
+    while (!__atomic_load_n(&done, __ATOMIC_RELAXED)) {
+        char *text = NULL;
+        size_t len = 0;
+        FILE *stream = open_memstream(&text, &len);
+        CHECK(stream);
+        CHECK(fprintf(stream, "%d", 12345) == 5);
+        CHECK(fflush(NULL) == 0);
+        CHECK(fclose(stream) == 0 && len == 5);
+        free(text);
+    }
+    return argument;
+}
+
 static void child(int n)
 {
     struct e_user observer = {0, 0, 0}, interceptor = {0, 0, 0};
@@ -57,6 +73,7 @@ static void child(int n)
     e_allocate(1);
     pthread_t thread;
     done = 1;
+    CHECK(fflush(NULL) == 0);
     CHECK(pthread_create(&thread, NULL, allocates, NULL) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
     if (n % 2)
@@ -69,11 +86,12 @@ int main(void)
     static struct e_user always;
     memhook_id id;
     CHECK(e_observe(&always, &id) == 0);
-    pthread_t threads[4];
+    pthread_t threads[5];
     CHECK(pthread_create(&threads[0], NULL, allocates, (void *)1) == 0);
     CHECK(pthread_create(&threads[1], NULL, allocates, (void *)2) == 0);
     CHECK(pthread_create(&threads[2], NULL, registers, NULL) == 0);
     CHECK(pthread_create(&threads[3], NULL, registers, (void *)1) == 0);
+    CHECK(pthread_create(&threads[4], NULL, streams, NULL) == 0);
     int good = 0;
     for (int n = 0; n < FORKS; n++) {
         pid_t pid = fork();
@@ -83,7 +101,7 @@ int main(void)
         good += e_wait(pid) == 0;
     }
     __atomic_store_n(&done, 1, __ATOMIC_RELAXED);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
     CHECK(memhook_unregister(id) == 0);
     printf("%d of %d children ended well\n", good, FORKS);

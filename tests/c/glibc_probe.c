@@ -17,9 +17,10 @@ static void *(*old_realloc)(void *, size_t, const void *);
 static void *(*old_memalign)(size_t, size_t, const void *);
 static void (*old_free)(void *, const void *);
 
-static char said[1 << 16];
+static char said[1 << 17];
 static size_t length;
 static void *block_now, *block_before;
+static int refusing; /* the callbacks answer with NULL */
 extern const char __start_probe_calls[], __stop_probe_calls[]; /* the section of `calls` */
 
 static const char *name(void *block)
@@ -47,7 +48,7 @@ static void take_out(void)
 static void *my_malloc(size_t size, const void *caller)
 {
     take_out();
-    void *block = malloc(size);
+    void *block = refusing ? NULL : malloc(size);
     SAY("  malloc hook(%zu, %s)\n", size, from(caller));
     put_in();
     return block;
@@ -57,7 +58,7 @@ static void *my_realloc(void *block, size_t size, const void *caller)
 {
     take_out();
     SAY("  realloc hook(%s, %zu, %s)\n", name(block), size, from(caller));
-    block = realloc(block, size);
+    block = refusing ? NULL : realloc(block, size);
     put_in();
     return block;
 }
@@ -66,7 +67,7 @@ static void *my_memalign(size_t alignment, size_t size, const void *caller)
 {
     take_out();
     SAY("  memalign hook(%zu, %zu, %s)\n", alignment, size, from(caller));
-    void *block = memalign(alignment, size);
+    void *block = refusing ? NULL : memalign(alignment, size);
     put_in();
     return block;
 }
@@ -114,6 +115,12 @@ static void (*volatile do_free)(void *) = free;
         int result = call;                                              \
         SAY("  = %d, errno %d\n", result, errno);                       \
     } while (0)
+/* What errno is then, glibc leaves to the callback. */
+#define ANSWER(call)                                                    \
+    do {                                                                \
+        SAY("%s\n", #call);                                             \
+        SAY("  = %s\n", call ? "block" : "NULL");                       \
+    } while (0)
 #define DO(call)                                                        \
     do {                                                                \
         errno = 0;                                                      \
@@ -124,7 +131,7 @@ static void (*volatile do_free)(void *) = free;
 
 __attribute__((noinline, section("probe_calls"))) static void calls(void)
 {
-    void *p = NULL;
+    void *p = NULL, *kept;
     void *before = do_malloc(40);
     block_before = before;
     SAY("at the start: free hook %s\n", __free_hook ? "set" : "NULL");
@@ -154,8 +161,16 @@ __attribute__((noinline, section("probe_calls"))) static void calls(void)
     if ((uintptr_t)p % 256)
         SAY("not aligned\n");
     DO(do_free(p));
-    BLOCK(do_memalign(24, 10));
-    DO(do_free(p));
+    static const size_t odd[] = {0, 1, 2, 3, 8, 16, 24, 100, 4097, 6000, SIZE_MAX / 4 + 3, SIZE_MAX / 2 + 1};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        SAY("alignment %zu\n", odd[i]);
+        BLOCK(do_memalign(odd[i], 10));
+        DO(do_free(p));
+        p = NULL;
+        RESULT(do_posix_memalign(&p, odd[i], 10));
+        block_now = p;
+        DO(do_free(p));
+    }
     BLOCK(do_aligned_alloc(64, 128));
     DO(do_free(p));
     BLOCK(do_valloc(10));
@@ -165,9 +180,53 @@ __attribute__((noinline, section("probe_calls"))) static void calls(void)
     RESULT(do_posix_memalign(&p, 64, 10));
     block_now = p;
     DO(do_free(p));
-    RESULT(do_posix_memalign(&p, 3, 10));
-    RESULT(do_posix_memalign(&p, 0, 10));
+    BLOCK(do_memalign(64, 0));
+    DO(do_free(p));
+    BLOCK(do_memalign(64, SIZE_MAX - 10));
+    BLOCK(do_aligned_alloc(64, 100));
+    DO(do_free(p));
+    BLOCK(do_aligned_alloc(64, 0));
+    DO(do_free(p));
+    BLOCK(do_valloc(0));
+    DO(do_free(p));
+    BLOCK(do_valloc(SIZE_MAX - 10));
+    BLOCK(do_pvalloc(0));
+    DO(do_free(p));
+    p = NULL;
+    RESULT(do_posix_memalign(&p, 64, SIZE_MAX - 100));
     BLOCK(do_malloc(SIZE_MAX / 2));
+    BLOCK(do_malloc(SIZE_MAX));
+    BLOCK(do_calloc(0, 5));
+    DO(do_free(p));
+    BLOCK(do_calloc(5, 0));
+    DO(do_free(p));
+    BLOCK(do_calloc(SIZE_MAX, 1));
+    BLOCK(do_calloc(1, SIZE_MAX / 2));
+    BLOCK(do_realloc(NULL, 0));
+    BLOCK(do_reallocarray(p, 0, 7));
+    SAY("  = %s\n", p ? "block" : "NULL");
+    DO(do_free(p));
+    BLOCK(do_reallocarray(NULL, 7, 0));
+    DO(do_free(p));
+    BLOCK(do_malloc(10));
+    kept = p;
+    BLOCK(do_realloc(kept, SIZE_MAX - 10));
+    BLOCK(do_reallocarray(kept, SIZE_MAX, SIZE_MAX));
+    block_now = p = kept;
+    BLOCK(do_realloc(p, 200));
+    DO(do_free(p));
+    /* Callbacks that answer with nothing. */
+    refusing = 1;
+    ANSWER(do_malloc(10));
+    ANSWER(do_calloc(2, 10));
+    ANSWER(do_realloc(NULL, 10));
+    ANSWER(do_memalign(64, 10));
+    ANSWER(do_aligned_alloc(64, 10));
+    ANSWER(do_valloc(10));
+    p = kept = &refusing;
+    SAY("posix_memalign: %s\n", do_posix_memalign(&p, 64, 10) == ENOMEM ? "ENOMEM" : "?");
+    SAY("  left alone: %d\n", p == kept);
+    refusing = 0;
     BLOCK(strdup("text"));
     RESULT(do_usable_size(p) >= 5);
     DO(do_free(p));

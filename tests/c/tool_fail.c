@@ -144,7 +144,18 @@ int main(void)
     start(r);
     int own = mine(), library = strdup("x") == NULL;
     stop();
-    printf("by caller: %d, not %d; by object: %d, not %d\n", by_caller, strdups, library, own);
+    r = rule(), r.every = 1, r.object = "tool_fail", r.object_len = 9;
+    start(r);
+    int executable = mine(), no_library = strdup("x") == NULL;
+    stop();
+    printf("by caller: %d, not %d; by object: %d, not %d; by executable: %d, not %d\n", by_caller, strdups, library,
+           own, executable, no_library);
+    /* Sizes that cannot be are not subtracted. */
+    r = rule(), r.after_bytes = 1000;
+    start(r);
+    int before = !do_malloc(500), impossible = !do_malloc(SIZE_MAX - 600), after = !do_malloc(1);
+    stop();
+    printf("after bytes: %d %d %d\n", before, impossible, after);
 
     /* Two rules at once, stopped in the other order; one as a hook like any other. */
     memhook_id first, second;

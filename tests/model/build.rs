@@ -23,6 +23,8 @@ const SUBSTITUTIONS: &[(&str, &str, &str, usize)] = &[
     // A plain write that must not meet a plain read: told to loom.
     ("chain/hook", "hook.fixed.get().write(", "hook.fixed.writing().write(", 1),
     // As above.
+    ("chain/head", "head.view.get().write(", "head.view.writing().write(", 1),
+    // As above.
     ("registry/objects", "&mut *self.0.hooks.get()", "&mut *self.0.hooks.writing()", 1),
 ];
 

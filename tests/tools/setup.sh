@@ -16,11 +16,29 @@ have valgrind || need="$need valgrind"
 [ -e /usr/lib/x86_64-linux-gnu/libjemalloc.so.2 ] || [ -e /usr/lib/aarch64-linux-gnu/libjemalloc.so.2 ] ||
   need="$need libjemalloc2"
 [ -z "$need" ] && exit 0
+# The name of Python's test suite has the version of Python in it, or has not, as the distribution likes.
+called_here() {
+  if [ "$1" = libpython3-testsuite ] && ! apt-cache show "$1" >/dev/null 2>&1; then
+    apt-cache pkgnames libpython3. | grep -e '-testsuite$' | sort -V | tail -n 1
+  else
+    echo "$1"
+  fi
+}
+install() {
+  echo "== $1"
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$1"
+}
 if have apt-get && [ "$(id -u)" = 0 ]; then
-  # shellcheck disable=SC2086 # a list of packages
-  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $need; } \
-    > target/setup.log 2>&1 && exit 0
-  echo "setup: apt-get could not install:$need (see target/setup.log); tests that need them are skipped by name" >&2
+  missing=
+  mkdir -p target
+  apt-get update > target/setup.log 2>&1
+  # One by one: a package that is not to be had does not keep the others away.
+  for package in $need; do
+    name=$(called_here "$package")
+    install "${name:-$package}" >> target/setup.log 2>&1 || missing="$missing $package"
+  done
+  [ -z "$missing" ] ||
+    echo "setup: apt-get could not install:$missing (see target/setup.log); tests that need them are skipped by name" >&2
   exit 0
 fi
 echo "setup: please install:$need; tests that need them are skipped by name" >&2

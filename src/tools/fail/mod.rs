@@ -9,7 +9,7 @@ use crate::api::hooks::{memhook_register, memhook_unregister};
 use crate::api::next::{memhook_next_malloc, memhook_next_memalign, memhook_next_realloc};
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
-use crate::sys::elf;
+use crate::sys::{elf, file};
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int, c_void};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -49,8 +49,8 @@ pub struct memhook_fail_rule {
     pub caller_from: *const c_void,
     /// Selects: callers below this address.
     pub caller_to: *const c_void,
-    /// Selects: callers in the shared objects, of those loaded now, whose path contains these
-    /// characters. For the executable itself, which has no path here, use the two addresses.
+    /// Selects: callers in the executable and the shared objects, of those loaded now, whose path
+    /// contains these characters.
     pub object: *const c_char,
     /// How many characters.
     pub object_len: usize,
@@ -183,8 +183,10 @@ impl Rule {
         }
         // ORDERING [none]: Relaxed. Statistics; the number need only be this call's alone.
         let number = self.selected.fetch_add(1, Ordering::Relaxed) + 1;
-        // ORDERING [none]: Relaxed. As above.
-        let bytes = self.bytes.fetch_add(call.requested as u64, Ordering::Relaxed) + call.requested as u64;
+        let add = |bytes: u64| bytes.saturating_add(call.requested as u64);
+        // ORDERING [none]: Relaxed and Relaxed. As above.
+        let before = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| Some(add(bytes)));
+        let bytes = before.map_or(u64::MAX, add);
         let rule = &fixed.rule;
         let fails = number == rule.nth
             || number.is_multiple_of(rule.every)
@@ -276,8 +278,12 @@ fn find_objects(part: &[u8]) -> Option<[(usize, usize); OBJECTS]> {
     let mut objects = [(0, 0); OBJECTS];
     let mut free = objects.iter_mut();
     let mut any = false;
+    let mut executable = [0; 4096];
+    let len = file::executable(&mut executable);
     elf::for_each_object(&mut |object| {
-        let path = object.name().to_bytes();
+        let name = object.name().to_bytes();
+        // The executable is the one object without a name.
+        let path = if name.is_empty() { executable.get(..len).unwrap_or(&[]) } else { name };
         // SAFETY: reads the bytes of both.
         let found =
             unsafe { libc::memmem(path.as_ptr().cast(), path.len(), part.as_ptr().cast(), part.len()) };

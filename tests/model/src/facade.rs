@@ -189,6 +189,14 @@ macro_rules! number {
                 atom.loom.fetch_or(bits as u64, plain(order, true, true)) as $value
             }
 
+            #[track_caller]
+            pub(crate) fn fetch_and(&self, bits: $value, order: Ordering) -> $value {
+                let order = tuned(Location::caller(), world::Kind::Update, order);
+                let atom = self.cell();
+                assert_eq!(atom.first, 0);
+                atom.loom.fetch_and(bits as u64, plain(order, true, true)) as $value
+            }
+
             pub(crate) fn as_ptr(&self) -> *mut $value {
                 std::ptr::from_ref(self).cast_mut().cast()
             }
@@ -212,6 +220,10 @@ atomic!(AtomicPtr<T>, *mut T, |v: *mut T| v.expose_provenance() as u64, |v: u64|
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
 impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> UnsafeCell<T> {
+        UnsafeCell(std::cell::UnsafeCell::new(value))
+    }
+
     pub(crate) fn get(&self) -> *mut T {
         world::cell(std::ptr::from_ref(self) as usize).with(|_| ());
         self.0.get()

@@ -39,8 +39,18 @@ mod backend {
 
 mod entry {
     unsafe extern "C" fn stub() {}
-    pub(crate) const TABLES: crate::chain::Tables =
-        crate::chain::Tables { first: [stub; 13], observing: [Some(stub); 13], full: [stub; 13] };
+    use crate::abi::memhook_call;
+    use core::ffi::c_void;
+
+    unsafe extern "C" fn several_after(_: *const memhook_call, _: *mut c_void, _: *mut c_void) {}
+    unsafe extern "C" fn several_before(_: *const memhook_call, _: *mut c_void) {}
+    pub(crate) const TABLES: crate::chain::Tables = crate::chain::Tables {
+        first: [stub; 13],
+        observing: [Some(stub); 13],
+        full: [stub; 13],
+        several_after,
+        several_before,
+    };
 }
 
 mod sys {
@@ -110,6 +120,7 @@ mod sys {
         pub(crate) fn is_dead(_: Thread) -> bool {
             false
         }
+        pub(crate) fn give_way() {}
         pub(crate) fn monotonic_ns() -> u64 {
             0
         }

@@ -84,6 +84,18 @@ fn interceptor(n: usize) -> chain::Table {
     })
 }
 
+unsafe extern "C" fn taken(_: *mut memhook_next, _: *mut c_void, _: *const memhook_call, _: *mut c_void) {}
+
+/// One for which calls take the way of an interceptor that has no other beside it.
+fn interceptor_alone(n: usize) -> chain::Table {
+    match interceptor(n) {
+        chain::Table::Interceptor(table) => {
+            chain::Table::Interceptor(memhook_interceptor { free: Some(taken), ..table })
+        }
+        table => table,
+    }
+}
+
 /// An execution's beginning: the library after its first call; every kind of head made.
 fn setup() {
     world::begin();
@@ -134,9 +146,41 @@ fn tell(view: &chain::View) {
     }
 }
 
-/// An allocation call: every observer is told.
-fn call() {
+/// An allocation call on the full way: every observer is told.
+fn call_fully() {
     inside(tell);
+}
+
+/// An allocation call: what `dispatch::observe` does.
+fn call() {
+    let record = guard::record().unwrap();
+    let section = grace::enter_briefly(record, tls::stack_pointer()).expect("a thread at rest");
+    let head = chain::current_head(&section);
+    // SAFETY: in this section.
+    world::reads(unsafe { head.chain() });
+    // SAFETY: in this section.
+    let view = unsafe { head.view() };
+    section.narrow_to(view.after.inside);
+    match view.after_alloc.only() {
+        Some(told) => use_hook(told.user),
+        None => tell(view),
+    }
+    // SAFETY: in this section.
+    world::reads(unsafe { head.chain() });
+}
+
+/// As `call`, while another observer may come and go: what each of two is passed by for.
+fn reader_of_two_against_unregister() {
+    setup();
+    let a = registry::register(observer(0), 0).unwrap();
+    registry::register(observer(1), 0).unwrap();
+    let reader = spawn(|| {
+        call();
+        call();
+    });
+    assert_eq!(registry::unregister(a, None), 0);
+    assert_eq!(released(0), 1);
+    reader.join().unwrap();
 }
 
 fn in_force(n: usize) -> bool {
@@ -160,7 +204,7 @@ fn reader_against_unregister() {
     let a = registry::register(observer(0), 0).unwrap();
     let reader = spawn(|| {
         call();
-        call();
+        call_fully();
     });
     assert_eq!(registry::unregister(a, None), 0);
     assert_eq!(released(0), 1);
@@ -219,6 +263,76 @@ fn end_block(id: u16) {
     });
 }
 
+/// A block is made while one interceptor is all there is: what `dispatch::single` does. Gives the list, or 0
+/// where another way is to be taken.
+fn make_block_alone() -> u16 {
+    let record = guard::record().unwrap();
+    let section = grace::enter_briefly(record, tls::stack_pointer()).expect("a thread at rest");
+    let head = chain::current_head(&section);
+    // SAFETY: in this section.
+    world::reads(unsafe { head.chain() });
+    let Some(single) = (unsafe { &head.view().single }) else { return 0 };
+    section.narrow_to(single.hook.address());
+    use_hook(single.user);
+    ownership::made(single.owner, record);
+    // SAFETY: in this section.
+    world::reads(unsafe { head.chain() });
+    let owner = single.owner;
+    drop(section);
+    owner
+}
+
+/// Such a block ends: in the same way if the chain is still that, else on the full way.
+fn end_block_alone(id: u16) {
+    let record = guard::record().unwrap();
+    let section = grace::enter_briefly(record, tls::stack_pointer()).expect("a thread at rest");
+    let head = chain::current_head(&section);
+    // SAFETY: in this section.
+    world::reads(unsafe { head.chain() });
+    let Some(single) = (unsafe { head.view().single.as_ref() }).filter(|single| single.owner == id) else {
+        drop(section);
+        return end_block(id);
+    };
+    section.narrow_to(single.hook.address());
+    use_hook(single.user);
+    // SAFETY: the chain names the list.
+    let list = unsafe { &*single.list };
+    if !list.lose_inside(single.owner, record) {
+        list.lose_late(single.owner, record);
+    }
+    // SAFETY: in this section.
+    world::reads(unsafe { head.chain() });
+}
+
+/// A block is made and ends in one thread while the only interceptor is unregistered in another.
+fn alone_against_unregister() {
+    setup();
+    let a = registry::register(interceptor_alone(0), 0).unwrap();
+    let other = spawn(|| {
+        let id = make_block_alone();
+        if id != 0 {
+            end_block_alone(id);
+        }
+    });
+    let result = registry::unregister(a, None);
+    assert!(result == 0 || result == libc::EINPROGRESS, "{result}");
+    other.join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
+/// The last block ends while the only interceptor's list is drained.
+fn last_block_alone() {
+    setup();
+    let a = registry::register(interceptor_alone(0), 0).unwrap();
+    let id = make_block_alone();
+    assert_ne!(id, 0);
+    let other = spawn(move || end_block_alone(id));
+    let result = registry::unregister(a, None);
+    assert!(result == 0 || result == libc::EINPROGRESS, "{result}");
+    other.join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
 /// 4: two blocks end in two threads while their interceptor is unregistered in a third.
 fn blocks_end() {
     setup();
@@ -271,7 +385,7 @@ fn reuse_against_release() {
     let hook = chain::Hook::create(observer(0), 0, None).unwrap();
     hook.unpin();
     let other = spawn(move || {
-        hook.unhold();
+        hook.end_service();
     });
     let next = chain::Hook::create(observer(1), 0, None).unwrap();
     other.join().unwrap();
@@ -326,9 +440,9 @@ fn object_goes_while_unregistering() {
 fn abandoned_while_suspended() {
     setup();
     let record = guard::record().unwrap();
-    std::mem::forget(grace::enter(record, 1000).unwrap());
+    std::mem::forget(grace::enter(record, 1 << 19).unwrap());
     record.suspend();
-    // The stack pointer is above 1000 now: the frame of the call is gone.
+    // The stack pointer is above that now: the frame of the call is gone.
     let section = grace::enter_anyhow(record, tls::stack_pointer());
     assert!(record.is_inside(), "a section that is none");
     drop(section);
@@ -530,11 +644,14 @@ models! {
     free_list: 3, Some(3);
     destroy_against_swap_inside: 2, Some(2);
     thread_arrives: 1, Some(1);
+    alone_against_unregister: 1, Some(1);
+    last_block_alone: 1, Some(1);
     reader_against_replace: 2, Some(1);
     removal_times_out: 2, Some(1);
     unregister_inside: 1, Some(1);
     memory_is_not_stranded: 2, Some(1);
     reader_against_unregister: 2, Some(1);
+    reader_of_two_against_unregister: 1, Some(1);
     block_ends_late: 1, Some(1);
     register_against_register: 1, Some(1);
     list_against_list: 1, Some(1);

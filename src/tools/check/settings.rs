@@ -1,0 +1,111 @@
+//! What was asked for when the tool was started: read by callbacks at any time, written when it starts.
+
+use super::memhook_check_fn;
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// The function that `mcheck` was given.
+pub(super) type Status = unsafe extern "C" fn(c_int);
+
+static ACTION: AtomicU32 = AtomicU32::new(0);
+static POISON: AtomicU64 = AtomicU64::new(0);
+/// A byte, and bit 8 where new blocks are filled with it.
+static FRESH: AtomicU32 = AtomicU32::new(0);
+static FRAMES: AtomicU8 = AtomicU8::new(0);
+static PEDANTIC: AtomicU8 = AtomicU8::new(0);
+static HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+static HANDLER_USER: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
+static STATUS: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// What the tool does, beside what its quarantine holds.
+pub(super) struct Settings {
+    pub(super) action: u32,
+    pub(super) poison: u8,
+    pub(super) fresh: Option<u8>,
+    pub(super) frames: u8,
+    pub(super) is_pedantic: bool,
+}
+
+impl Settings {
+    pub(super) fn put_in_force(&self) {
+        // ORDERING [none]: Relaxed. Published by the registration that follows.
+        ACTION.store(self.action, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        POISON.store(0x0101_0101_0101_0101 * u64::from(self.poison), Ordering::Relaxed);
+        let fresh = self.fresh.map_or(0, |byte| 0x100 | u32::from(byte));
+        // ORDERING [none]: Relaxed. As above.
+        FRESH.store(fresh, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        FRAMES.store(self.frames, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        PEDANTIC.store(self.is_pedantic.into(), Ordering::Relaxed);
+    }
+}
+
+/// From now on the function that mcheck was given does what is done.
+pub(super) fn be_quiet() {
+    // ORDERING [none]: Relaxed. The function follows.
+    ACTION.store(super::MEMHOOK_CHECK_QUIET, Ordering::Relaxed);
+}
+
+/// `MEMHOOK_CHECK_` bits.
+pub(super) fn action() -> u32 {
+    // ORDERING [none]: Relaxed. Published by the registration.
+    ACTION.load(Ordering::Relaxed)
+}
+
+/// What freed blocks are filled with.
+#[inline(always)]
+pub(super) fn poison() -> u64 {
+    // ORDERING [none]: Relaxed. As above.
+    POISON.load(Ordering::Relaxed)
+}
+
+/// What new blocks are filled with.
+pub(super) fn fresh() -> Option<u8> {
+    // ORDERING [none]: Relaxed. As above.
+    let fresh = FRESH.load(Ordering::Relaxed);
+    (fresh & 0x100 != 0).then_some(fresh as u8)
+}
+
+pub(super) fn frames() -> usize {
+    // ORDERING [none]: Relaxed. As above.
+    FRAMES.load(Ordering::Relaxed).into()
+}
+
+pub(super) fn is_pedantic() -> bool {
+    // ORDERING [none]: Relaxed. As above.
+    PEDANTIC.load(Ordering::Relaxed) != 0
+}
+
+/// The program's handler, and its `user`.
+pub(super) fn set_handler(handler: memhook_check_fn, user: *mut c_void) {
+    // ORDERING [handler]: Release. Its `user` may be read through it. Other end: `handler`.
+    HANDLER_USER.store(user, Ordering::Release);
+    let function = handler.map_or(core::ptr::null_mut(), |handler| handler as *mut ());
+    // ORDERING [handler]: Release. After its `user`. Other end: `handler`.
+    HANDLER.store(function, Ordering::Release);
+}
+
+pub(super) fn handler() -> (memhook_check_fn, *mut c_void) {
+    // ORDERING [handler]: Acquire. Other end: `set_handler`.
+    let function = HANDLER.load(Ordering::Acquire);
+    // ORDERING [handler]: Acquire. Other end: `set_handler`.
+    let user = HANDLER_USER.load(Ordering::Acquire);
+    // SAFETY: null, or what `set_handler` was given.
+    (unsafe { core::mem::transmute::<*mut (), memhook_check_fn>(function) }, user)
+}
+
+/// The function that `mcheck` was given.
+pub(super) fn set_status(function: Option<Status>) {
+    let function = function.map_or(core::ptr::null_mut(), |function| function as *mut ());
+    // ORDERING [handler]: Release. What the program wrote before. Other end: `status`.
+    STATUS.store(function, Ordering::Release);
+}
+
+pub(super) fn status() -> Option<Status> {
+    // ORDERING [handler]: Acquire. Other end: `set_status`.
+    let function = STATUS.load(Ordering::Acquire);
+    // SAFETY: null, or what `set_status` was given.
+    unsafe { core::mem::transmute::<*mut (), Option<Status>>(function) }
+}

@@ -1,0 +1,55 @@
+/* glibc's own interface, for whoever implements it: statuses of live, freed and damaged blocks. The first line says
+ * whether it is implemented. */
+#include <mcheck.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *(*volatile do_malloc)(size_t) = malloc;
+static void (*volatile do_free)(void *) = free;
+
+static char told[16];
+
+static void tell(enum mcheck_status status)
+{
+    told[strlen(told)] = "?OFHT"[status + 1];
+}
+
+static const char *show(const char *what, int status)
+{
+    static char line[100];
+    snprintf(line, sizeof line, "%s: %d, told %s", what, status, told);
+    memset(told, 0, sizeof told);
+    return line;
+}
+
+int main(int argc, char **argv)
+{
+    static char room[4096];
+    setvbuf(stdout, room, _IOFBF, sizeof room);
+    int pedantic = argc > 1 && strcmp(argv[1], "pedantic") == 0;
+    int started = pedantic ? mcheck_pedantic(tell) : mcheck(tell);
+    printf("%s %d\n", pedantic ? "mcheck_pedantic" : "mcheck", started);
+    if (started != 0)
+        return 0;
+    unsigned char *one = do_malloc(24), *two = do_malloc(100);
+    printf("new blocks hold %02x\n", one[0]);
+    puts(show("sound", mprobe(one)));
+    one[24] ^= 1;
+    puts(show("tail", mprobe(one)));
+    mcheck_check_all();
+    puts(show("tail, all", 0));
+    one[24] ^= 1;
+    two[-1] ^= 1;
+    puts(show("head", mprobe(two)));
+    mcheck_check_all();
+    puts(show("head, all", 0));
+    do_free(one);
+    puts(show("sound, freed", 0));
+    two[-1] ^= 1;
+    two[100] ^= 1;
+    do_free(two);
+    puts(show("tail, freed", 0));
+    puts(show("NULL", mprobe(NULL)));
+    return 0;
+}
