@@ -48,14 +48,14 @@ observe release only: EINVAL
 const REGISTER: &str = "\
 replace NULL table: EINVAL
 replace struct_size: EINVAL
-replace flag 16: EINVAL
+replace flag 1 << 20: EINVAL
 replace no callback: EINVAL
 replace an observer: EINVAL
 replace id 0: ESRCH
 replace unknown id: ESRCH
 replace_observer NULL table: EINVAL
 replace_observer struct_size: EINVAL
-replace_observer flag 16: EINVAL
+replace_observer flag 1 << 20: EINVAL
 replace_observer no callback: EINVAL
 replace_observer an interceptor: EINVAL
 replace_observer id 0: ESRCH

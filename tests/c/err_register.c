@@ -54,8 +54,8 @@ static void wrong_replacements(void)
     REFUSED("replace NULL table", memhook_replace(interceptor, NULL));
     bad.struct_size = 1;
     REFUSED("replace struct_size", memhook_replace(interceptor, &bad));
-    bad = table, bad.flags = 16;
-    REFUSED("replace flag 16", memhook_replace(interceptor, &bad));
+    bad = table, bad.flags = 1 << 20;
+    REFUSED("replace flag 1 << 20", memhook_replace(interceptor, &bad));
     bad = table, bad.malloc = NULL, bad.free = NULL;
     REFUSED("replace no callback", memhook_replace(interceptor, &bad));
     REFUSED("replace an observer", memhook_replace(observer, &table));
@@ -64,8 +64,8 @@ static void wrong_replacements(void)
     REFUSED("replace_observer NULL table", memhook_replace_observer(observer, NULL));
     bad_watch.struct_size = 1;
     REFUSED("replace_observer struct_size", memhook_replace_observer(observer, &bad_watch));
-    bad_watch = watch, bad_watch.flags = 16;
-    REFUSED("replace_observer flag 16", memhook_replace_observer(observer, &bad_watch));
+    bad_watch = watch, bad_watch.flags = 1 << 20;
+    REFUSED("replace_observer flag 1 << 20", memhook_replace_observer(observer, &bad_watch));
     bad_watch = watch, bad_watch.after_alloc = NULL;
     REFUSED("replace_observer no callback", memhook_replace_observer(observer, &bad_watch));
     REFUSED("replace_observer an interceptor", memhook_replace_observer(interceptor, &watch));

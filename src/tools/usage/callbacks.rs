@@ -122,8 +122,9 @@ unsafe extern "C" fn malloc<const DATA: bool>(
     // SAFETY: of this call.
     let session = unsafe { session(user) };
     // SAFETY: of this call.
-    let (entry, asked) = unsafe { ((*call).entry, (*call).requested) };
-    if entry == MEMHOOK_ENTRY_CALLOC {
+    let call = unsafe { &*call };
+    let asked = call.requested;
+    if call.entry == MEMHOOK_ENTRY_CALLOC {
         // SAFETY: of this call.
         return unsafe { calloc::<DATA>(next, requested, asked, session) };
     }

@@ -7,7 +7,6 @@
 use super::reading::{Reading, finish_data};
 use super::session::{self, Hold};
 use super::{MEMHOOK_USAGE_AT_EXIT, limits};
-use crate::api::thread::{memhook_resume, memhook_suspend};
 use crate::sys;
 use crate::text::Text;
 use crate::tools::say;
@@ -23,17 +22,13 @@ const BEFORE: c_int = -1;
 /// `BEFORE`, or the exit status that the process is to have; 0: its own.
 static OUTCOME: AtomicI32 = AtomicI32::new(BEFORE);
 
-/// For the library's constructor, when no lock of the C library can be held.
+/// For the library's constructor, when no lock of the C library can be held. Does not start the library.
 pub(in crate::tools) fn at_start() {
-    let suspended = memhook_suspend() == 0;
     // Where it cannot be registered, budgets are only reported.
     sys::exit::at_exit(exits);
-    // Those of words begin with the first call, wherever that comes from.
+    // Sessions of words begin with the first call, wherever that comes from.
     for session in session::all().filter_map(|session| session.hold(0)) {
         session.begin_stack(sys::tls::stack_pointer());
-    }
-    if suspended {
-        memhook_resume();
     }
 }
 
