@@ -70,8 +70,8 @@ fn words_in_the_environment_start_tools() {
 fn wrong_words_are_refused_with_the_right_ones() {
     let knows = "it knows: nth:N every:N chance:0.P seed:N above:BYTES after:BYTES from:PART-OF-A-PATH, with commas between them";
     for (words, said) in [
-        ("fail=every:1 nonsense", "there is no tool 'nonsense'; there is: fail".to_owned()),
-        ("Fail=every:1", "there is no tool 'Fail'; there is: fail".into()),
+        ("fail=every:1 nonsense", "there is no tool 'nonsense'; there is: ".to_owned()),
+        ("Fail=every:1", "there is no tool 'Fail'; there is: ".into()),
         ("fail", format!("fail does not know ''; {knows}")),
         ("fail=often", format!("fail does not know 'often'; {knows}")),
         ("fail=every:x", format!("fail does not know 'every:x'; {knows}")),
@@ -87,6 +87,13 @@ fn wrong_words_are_refused_with_the_right_ones() {
     ] {
         let mut expected = format!("memhook: MEMHOOK: {said}");
         expected.truncate(239);
+        if expected.ends_with(": ") {
+            let found = victim("tool-wrong", words);
+            let names =
+                found.strip_prefix(&expected).and_then(|rest| rest.strip_suffix("\nfailed 0, first 0\n"));
+            assert!(names.is_some_and(|names| names.split(", ").any(|name| name == "fail")), "{found}");
+            continue;
+        }
         assert_eq!(victim("tool-wrong", words), format!("{expected}\nfailed 0, first 0\n"), "{words}");
     }
 }

@@ -6,10 +6,12 @@ pub(crate) mod barrier;
 pub(crate) mod elf;
 pub(crate) mod environment;
 pub(crate) mod file;
+pub(crate) mod find;
 pub(crate) mod futex;
 pub(crate) mod pages;
 mod syscall;
 pub(crate) mod thread;
+pub(crate) mod ticks;
 pub(crate) mod tls;
 
 /// The address of a weak symbol, null where nobody defines it.

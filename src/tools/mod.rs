@@ -6,6 +6,7 @@
 
 pub mod fail;
 mod path;
+pub mod trace;
 mod words;
 
 use crate::sys;

@@ -19,7 +19,8 @@ ln -sf libmemhook.so.0 "$dist/lib/libmemhook.so"
 
 # The library's own object is complete without Rust's runtime, as nothing in it can panic.
 nm -D --defined-only "$build/libmemhook.so" | awk '$3 ~ /^memhook_/ { print $3 }' > "$work/keep"
-echo memhook_current >> "$work/keep"
+# And glibc's functions that tools take over.
+printf '%s\n' memhook_current mtrace muntrace >> "$work/keep"
 build=$(cd "$build" && pwd)
 (cd "$work" && ar t "$build/libmemhook.a" | grep '^memhook\.memhook\.' > members &&
   xargs ar x "$build/libmemhook.a" < members && xargs ld -r -o all.o < members)

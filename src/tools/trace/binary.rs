@@ -1,0 +1,578 @@
+//! The binary form: records of a few bytes, in chunks of each thread's own. See docs/TRACE-FORMAT.md.
+//!
+//! A record costs one look at the processor's clock, four stores and the arithmetic for them. All that
+//! happens seldom (a caller that the chunk does not know yet, a full chunk, another thread with this memory)
+//! is found by one test and done by `Local::ready`.
+
+use super::chunk::{Chunk, Chunks, HEAD, KIND_HEAD, KIND_RECORDS};
+use super::modules::Description;
+use super::output::Way;
+use super::places;
+use super::{Trace, dispatched};
+use crate::abi::*;
+use crate::api::hooks::memhook_unregister;
+use crate::api::local::memhook_thread;
+use crate::sys::find::Found;
+use crate::sys::{self, pages, thread, ticks};
+use core::cell::Cell;
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+/// Kinds of records; those below are entry points.
+const REALLOC_BEGINS: u16 = 13;
+const REALLOC_ENDS: u16 = 14;
+const OTHER: u16 = 15;
+
+/// In a record's first two bytes, beside the kind and the lengths of time, block and size.
+const TIME_SHIFT: u32 = 4;
+const BLOCK_SHIFT: u32 = 7;
+const SIZE_SHIFT: u32 = 10;
+const WITH_MORE: u16 = 1 << 13;
+/// An allocation or realloc that failed; a realloc that begins by reallocarray.
+const SPECIAL: u16 = 1 << 14;
+const ALWAYS: u16 = 1 << 15;
+
+/// Types of the other records.
+const CALLERS: u8 = 1;
+const THREAD: u8 = 2;
+const CIRCUMSTANCES: u8 = 3;
+const CLOCK: u8 = 4;
+const MODULE: u8 = 5;
+
+/// What the longest record of a call takes, and what its stores may reach beyond.
+const ROOM: usize = 64;
+/// What stands before it at most, without modules.
+const BEFORE: usize = 128;
+/// So many ticks after the last time by both clocks there is another one.
+const CLOCK_EVERY: u64 = 1 << 31;
+
+/// How many callers a chunk can refer to by a number.
+const SLOTS: usize = 256;
+
+/// What a thread has. Zero is valid.
+#[repr(C)]
+pub(super) struct Local {
+    /// The run of the trace that the rest belongs to.
+    session: AtomicU64,
+    /// Records that are not in the file.
+    missing: AtomicU64,
+    thread: Cell<u64>,
+    chunk: Cell<Chunk>,
+    used: Cell<usize>,
+    /// Records must end before, `ROOM` bytes ahead of the chunk's end.
+    limit: Cell<usize>,
+    time: Cell<u64>,
+    synchronised: Cell<u64>,
+    block: Cell<u64>,
+    epoch: Cell<u64>,
+    circumstances: Cell<u32>,
+    number: Cell<u32>,
+    latest_bytes: Cell<usize>,
+    callers: [Cell<u64>; SLOTS],
+}
+
+/// A record of a call, but for time and caller.
+struct Record {
+    kind: u16,
+    block: Option<u64>,
+    size: u64,
+    /// Alignment and number of elements; 0 and 1 where there is nothing to say.
+    alignment: u64,
+    count: u64,
+}
+
+/// Which of a chunk's numbers a caller has.
+#[inline(always)]
+fn slot_of(caller: u64) -> usize {
+    (caller.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
+}
+
+/// In how many bytes a number is written: as the record says it, and as it is.
+#[inline(always)]
+fn length(value: u64) -> (u16, usize) {
+    let bytes = 8 - (value.leading_zeros() / 8) as usize;
+    if bytes >= 7 { (7, 8) } else { (bytes as u16, bytes) }
+}
+
+impl Local {
+    /// Writes 8 bytes, of which the next write keeps the first.
+    ///
+    /// # Safety
+    ///
+    /// `at` is at most `limit` and `ROOM`.
+    #[inline(always)]
+    unsafe fn put(&self, at: usize, value: u64) {
+        let to = self.chunk.get().base.wrapping_add(HEAD + at).cast::<u64>();
+        // SAFETY: in the thread's chunk (the caller's contract).
+        unsafe { to.write_unaligned(value.to_le()) };
+    }
+
+    /// So many bytes of records are complete.
+    #[inline(always)]
+    fn commit(&self, used: usize) {
+        self.used.set(used);
+        // SAFETY: the thread has a chunk.
+        let head = unsafe { &*self.chunk.get().base.cast::<super::chunk::Head>() };
+        // ORDERING [none]: Release. The record before its length; read by who reads the file.
+        head.used.store(used as u32, Ordering::Release);
+    }
+
+    /// Writes a record.
+    #[inline(always)]
+    fn record(&self, trace: &'static Trace, call: &memhook_call, record: Record) {
+        let caller = call.caller as u64;
+        let slot = slot_of(caller);
+        let known = self.callers.get(slot).map_or(0, Cell::get);
+        let mut now = trace.chunks.now();
+        let unusual = known ^ caller
+            | self.epoch.get() ^ places::epoch()
+            | self.thread.get() ^ memhook_thread()
+            | u64::from(self.circumstances.get() ^ call.circumstances);
+        let late = now.wrapping_sub(self.synchronised.get()) > CLOCK_EVERY;
+        if unusual != 0 || late || self.used.get() > self.limit.get() {
+            if !self.ready(trace, call, caller, slot) {
+                return;
+            }
+            now = trace.chunks.now();
+        }
+        let time = now.saturating_sub(self.time.get());
+        self.time.set(now.max(self.time.get()));
+        let mut head = ALWAYS | record.kind;
+        let mut at = self.used.get();
+        let start = at;
+        at += 3;
+        // SAFETY: `at` is behind `used`, which is not above `limit`, by less than `ROOM`; so below.
+        unsafe { self.put(at, time) };
+        let (code, bytes) = length(time);
+        (head, at) = (head | code << TIME_SHIFT, at + bytes);
+        if let Some(block) = record.block {
+            let distance = block.wrapping_sub(self.block.replace(block)) as i64;
+            let distance = (distance << 1 ^ distance >> 63) as u64;
+            // SAFETY: as above.
+            unsafe { self.put(at, distance) };
+            let (code, bytes) = length(distance);
+            (head, at) = (head | code << BLOCK_SHIFT, at + bytes);
+        }
+        // SAFETY: as above.
+        unsafe { self.put(at, record.size) };
+        let (code, bytes) = length(record.size);
+        (head, at) = (head | code << SIZE_SHIFT, at + bytes);
+        if record.alignment != 0 || record.count != 1 {
+            head |= WITH_MORE;
+            let bytes = |value: u64| 8 - (value.leading_zeros() / 8) as usize;
+            let (first, second) = (bytes(record.alignment), bytes(record.count));
+            // SAFETY: as above.
+            unsafe { self.put(at, (first | second << 4) as u64) };
+            // SAFETY: as above.
+            unsafe { self.put(at + 1, record.alignment) };
+            // SAFETY: as above.
+            unsafe { self.put(at + 1 + first, record.count) };
+            at += 1 + first + second;
+        }
+        let first = u64::from(head) | (slot as u64) << 16;
+        let to = self.chunk.get().base.wrapping_add(HEAD + start);
+        // SAFETY: the three bytes left out above.
+        unsafe { to.cast::<u16>().write_unaligned((first as u16).to_le()) };
+        // SAFETY: as above.
+        unsafe { to.wrapping_add(2).write(slot as u8) };
+        self.commit(at);
+    }
+
+    /// Writes one of the other records.
+    fn other(&self, kind: u8, parts: &[&[u8]]) {
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        let mut at = self.used.get();
+        let [low, high] = (len as u16).to_le_bytes();
+        let [first, second] = (ALWAYS | OTHER).to_le_bytes();
+        for part in [&[first, second, kind, low, high][..]].iter().chain(parts) {
+            let to = self.chunk.get().base.wrapping_add(HEAD + at);
+            // SAFETY: `ready` has made sure of the room.
+            unsafe { core::ptr::copy_nonoverlapping(part.as_ptr(), to, part.len()) };
+            at += part.len();
+        }
+        self.commit(at);
+    }
+
+    /// Makes sure of room for a record, and that the chunk knows what the record refers to. False where the
+    /// record is to be left out.
+    #[cold]
+    #[inline(never)]
+    fn ready(&self, trace: &'static Trace, call: &memhook_call, caller: u64, slot: usize) -> bool {
+        // ORDERING [none]: Relaxed. Written by this thread.
+        let session = self.session.load(Ordering::Relaxed);
+        if self.epoch.replace(places::epoch()) != places::epoch() {
+            self.callers.iter().for_each(|known| known.set(0));
+        }
+        let is_new = self.callers.get(slot).map_or(0, Cell::get) != caller;
+        let module = if is_new { trace.modules.unrecorded(caller as usize, session) } else { None };
+        let recorded = module.is_none_or(|found| self.module(trace, found, session));
+        if !recorded || !self.has_room(trace, BEFORE) {
+            // ORDERING [none]: Relaxed. A statistic of this thread's.
+            self.missing.store(self.missing.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            return false;
+        }
+        if self.thread.replace(memhook_thread()) != memhook_thread() {
+            let tid = thread::current().tid;
+            self.other(THREAD, &[&memhook_thread().to_le_bytes(), &tid.to_le_bytes()]);
+        }
+        if self.circumstances.replace(call.circumstances) != call.circumstances {
+            self.other(CIRCUMSTANCES, &[&call.circumstances.to_le_bytes()]);
+        }
+        if trace.chunks.now().wrapping_sub(self.synchronised.get()) > CLOCK_EVERY {
+            let moment = trace.chunks.moment();
+            self.other(CLOCK, &[&moment.ticks.to_le_bytes(), &moment.ns.to_le_bytes()]);
+            self.synchronised.set(moment.ticks);
+        }
+        if let Some(known) = self.callers.get(slot)
+            && known.replace(caller) != caller
+        {
+            self.other(CALLERS, &[&[slot as u8], &caller.to_le_bytes()]);
+        }
+        true
+    }
+
+    /// Makes sure of room for so many bytes of records.
+    fn has_room(&self, trace: &'static Trace, need: usize) -> bool {
+        self.used.get() + need <= self.limit.get() || self.next_chunk(trace, need + ROOM)
+    }
+
+    /// Records an object.
+    #[cold]
+    #[inline(never)]
+    fn module(&self, trace: &'static Trace, found: Found, session: u64) -> bool {
+        // SAFETY: zero is a valid description.
+        let mut what = unsafe { core::mem::zeroed::<Description>() };
+        what.fill(&found);
+        let id = what.build_id.get(..what.build_id_len).unwrap_or(&[]);
+        let path = what.path.get(..what.path_len).unwrap_or(&[]);
+        if !self.has_room(trace, 64 + id.len() + path.len()) {
+            return false;
+        }
+        let addresses = [what.start, what.end, what.base].map(|address| (address as u64).to_le_bytes());
+        let now = trace.chunks.now().to_le_bytes();
+        self.other(MODULE, &[addresses.as_flattened(), &now, &[id.len() as u8], id, path]);
+        trace.modules.note(found, session);
+        true
+    }
+
+    /// Gives the chunk up that there is, and takes another with so much room at least.
+    fn next_chunk(&self, trace: &'static Trace, need: usize) -> bool {
+        let way = trace.output.way();
+        let former = self.chunk.replace(Chunk::NONE);
+        // Until there is a new one.
+        self.limit.set(0);
+        self.used.set(1);
+        if !former.is_none() {
+            // SAFETY: this thread's chunk, mapped and with a head.
+            unsafe { former.close() };
+            // SAFETY: as above.
+            let given = unsafe { former.give_up(&trace.output) };
+            if let Err(error) = given {
+                trace.output.fail(error);
+                trace.chunks.end();
+            }
+        }
+        let bytes = Chunks::next_bytes(self.latest_bytes.get(), way).max(need + HEAD);
+        let taken = trace.chunks.take(bytes, trace.page(), &trace.output);
+        let chunk = match taken {
+            Ok(chunk) => chunk,
+            Err(0) => return false,
+            Err(error) => {
+                trace.output.fail(error);
+                trace.chunks.end();
+                return false;
+            }
+        };
+        let moment = trace.chunks.moment();
+        let number = self.number.replace(self.number.get() + 1);
+        // SAFETY: mapped just now.
+        unsafe { chunk.begin(KIND_RECORDS, memhook_thread(), number, moment) };
+        self.chunk.set(chunk);
+        self.latest_bytes.set(chunk.bytes);
+        self.thread.set(memhook_thread());
+        self.used.set(0);
+        self.limit.set(chunk.bytes - HEAD - ROOM);
+        self.time.set(moment.ticks);
+        self.synchronised.set(moment.ticks);
+        self.block.set(0);
+        self.circumstances.set(0);
+        self.callers.iter().for_each(|known| known.set(0));
+        true
+    }
+}
+
+impl Chunks {
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // ORDERING [none]: Relaxed. Does not change in a session.
+        if !self.by_ticks.load(Ordering::Relaxed) {
+            return thread::monotonic_ns();
+        }
+        ticks::now()
+    }
+}
+
+impl Trace {
+    /// The thread's memory, in a run of the trace that is this process's own.
+    #[inline(always)]
+    fn binary_local(&'static self) -> Option<&'static Local> {
+        let local = self.local().cast::<Local>();
+        // SAFETY: null, or zeroed memory of this thread, which is never unmapped.
+        let local = unsafe { local.as_ref() }?;
+        let session = self.session();
+        // ORDERING [none]: Relaxed. Written by this thread.
+        if local.session.load(Ordering::Relaxed) == session { Some(local) } else { self.renew_binary(local) }
+    }
+
+    #[cold]
+    fn renew_binary(&self, local: &'static Local) -> Option<&'static Local> {
+        let session = self.ensure_session()?;
+        // ORDERING [none]: Relaxed. This thread writes no record now.
+        local.missing.store(0, Ordering::Relaxed);
+        local.chunk.set(Chunk::NONE);
+        local.limit.set(0);
+        local.used.set(1);
+        local.number.set(0);
+        local.latest_bytes.set(0);
+        local.callers.iter().for_each(|known| known.set(0));
+        // ORDERING [none]: Relaxed. Read by this thread, and by who finishes when all is over.
+        local.session.store(session, Ordering::Relaxed);
+        Some(local)
+    }
+
+    /// Begins a session: the chunk about the whole.
+    pub(super) fn begin_binary(&self, forked: bool) -> Result<(), c_int> {
+        self.chunks.begin(self.settings().most);
+        let chunk = self.chunks.take(pages::PAGE, self.page(), &self.output);
+        let chunk = chunk.map_err(|error| if error == 0 { libc::EFBIG } else { error })?;
+        let moment = self.chunks.moment();
+        // SAFETY: mapped just now.
+        unsafe { chunk.begin(KIND_HEAD, memhook_thread(), 0, moment) };
+        let mut path = [0; 2048];
+        let len = super::chunk::executable(&mut path);
+        let process = sys::process_id();
+        // ORDERING [none]: Relaxed. Does not change in a session.
+        let clock = 1 + u32::from(!self.chunks.by_ticks.load(Ordering::Relaxed));
+        let machine: u32 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
+        let parts: [&[u8]; 10] = [
+            &process.to_le_bytes(),
+            &u32::from(forked).to_le_bytes(),
+            &thread::clock_ns(libc::CLOCK_REALTIME).to_le_bytes(),
+            &clock.to_le_bytes(),
+            &machine.to_le_bytes(),
+            // End by both clocks, and missing records: see `finish_head`.
+            &[0; 24],
+            &(self.page() as u32).to_le_bytes(),
+            &0u32.to_le_bytes(),
+            &(len as u32).to_le_bytes(),
+            path.get(..len).unwrap_or(&[]),
+        ];
+        let mut at = HEAD;
+        for part in parts {
+            // SAFETY: a fresh chunk, longer than all parts.
+            unsafe { core::ptr::copy_nonoverlapping(part.as_ptr(), chunk.base.wrapping_add(at), part.len()) };
+            at += part.len();
+        }
+        // SAFETY: the head was written above.
+        let head = unsafe { chunk.head() };
+        // ORDERING [none]: Relaxed. Nobody else knows the chunk.
+        head.used.store((at - HEAD) as u32, Ordering::Relaxed);
+        if self.output.way() == Way::Stream {
+            // SAFETY: this thread's, and not used any more.
+            return unsafe { chunk.give_up(&self.output) };
+        }
+        // ORDERING [none]: Relaxed. Published with the session.
+        self.head.store(chunk.base, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Says in the file that it is finished.
+    fn finish_head(&self) {
+        // ORDERING [none]: Relaxed. Written before the session began.
+        let base = self.head.load(Ordering::Relaxed);
+        if base.is_null() {
+            return;
+        }
+        let moment = self.chunks.moment();
+        // ORDERING [none]: Relaxed. A statistic.
+        let missing = self.missing.load(Ordering::Relaxed);
+        for (i, number) in [moment.ticks, moment.ns, missing].into_iter().enumerate() {
+            let at = base.wrapping_add(HEAD + 24 + 8 * i);
+            // SAFETY: in the first chunk, which is mapped, at an address that 8 divides.
+            unsafe { at.cast::<u64>().write(number.to_le()) };
+        }
+        // SAFETY: in the first chunk.
+        let finished = unsafe { AtomicU8::from_ptr(base.wrapping_add(super::chunk::FINISHED_AT)) };
+        // ORDERING [none]: Relaxed. Read by who reads the file.
+        finished.store(1, Ordering::Relaxed);
+    }
+
+    /// Runs over the memory of all threads that have taken part in the session.
+    fn each_binary(&self, visit: &mut dyn FnMut(&Local)) {
+        unsafe extern "C" fn step(memory: *mut c_void, _: u64, argument: *mut c_void) -> c_int {
+            // SAFETY: zeroed memory of a thread, which is never unmapped.
+            let local = unsafe { &*memory.cast::<Local>() };
+            // SAFETY: what is passed below, which lives until the round is over.
+            let visit = unsafe { &mut *argument.cast::<&mut dyn FnMut(&Local)>() };
+            visit(local);
+            0
+        }
+        // ORDERING [none]: Relaxed. Changed only while nobody takes part.
+        let session = self.last_session.load(Ordering::Relaxed);
+        let mut mine = |local: &Local| {
+            // ORDERING [none]: Relaxed. As above.
+            if local.session.load(Ordering::Relaxed) == session {
+                visit(local);
+            }
+        };
+        let mut visit: &mut dyn FnMut(&Local) = &mut mine;
+        self.each_local(step, (&raw mut visit).cast());
+    }
+
+    fn count_missing(&self) {
+        let mut missing = 0;
+        self.each_binary(&mut |local| {
+            // ORDERING [none]: Relaxed. A statistic.
+            missing += local.missing.load(Ordering::Relaxed);
+        });
+        // ORDERING [none]: Relaxed. A statistic.
+        self.missing.store(missing, Ordering::Relaxed);
+    }
+
+    /// Gives up what a fork child has of its parent's chunks.
+    pub(super) fn discard_chunks(&self) {
+        let discard = |base: *mut u8, bytes: usize| {
+            if !base.is_null() {
+                // SAFETY: a whole mapping; the thread that forked is the only one, and writes no record.
+                unsafe { pages::unmap(base, bytes) };
+            }
+        };
+        self.each_binary(&mut |local| {
+            let chunk = local.chunk.replace(Chunk::NONE);
+            discard(chunk.base, chunk.bytes);
+        });
+        // ORDERING [none]: Relaxed. No other thread exists.
+        discard(self.head.swap(core::ptr::null_mut(), Ordering::Relaxed), self.page());
+    }
+
+    /// The end: no callback runs any more.
+    pub(super) fn finish_binary(&self) {
+        self.count_missing();
+        let mut cut = None;
+        self.each_binary(&mut |local| {
+            let chunk = local.chunk.replace(Chunk::NONE);
+            if chunk.is_none() {
+                return;
+            }
+            // SAFETY: mapped, with a head, and its thread writes no more.
+            unsafe { chunk.close() };
+            if self.output.way() == Way::Mapped && self.chunks.is_last(chunk) {
+                // SAFETY: as above.
+                cut = Some(chunk.offset + unsafe { chunk.shorten(self.page()) } as u64);
+            }
+            // SAFETY: as above.
+            let _ = unsafe { chunk.give_up(&self.output) };
+        });
+        if let Some(length) = cut {
+            self.output.set_length(length);
+        }
+        self.finish_head();
+        // ORDERING [none]: Relaxed. No callback runs.
+        let base = self.head.swap(core::ptr::null_mut(), Ordering::Relaxed);
+        if !base.is_null() {
+            // SAFETY: a whole mapping, not used any more.
+            unsafe { pages::unmap(base, self.page()) };
+        }
+    }
+
+    /// The process ends. A mapped file needs only to be told; for a stream, this is the end.
+    pub(super) fn exits_binary(&self) {
+        if self.output.way() == Way::Mapped {
+            self.count_missing();
+            self.finish_head();
+            return self.say_missing();
+        }
+        // ORDERING [none]: Relaxed. Decides who stops it.
+        let id = self.id.swap(0, Ordering::Relaxed);
+        if id != 0 {
+            let _ = memhook_unregister(id);
+            self.leave(1);
+        }
+    }
+}
+
+/// An alignment that was asked for is recorded; the number of elements where there can be several.
+pub(super) unsafe extern "C" fn after_alloc(
+    call: *const memhook_call,
+    block: *mut c_void,
+    user: *mut c_void,
+) {
+    // SAFETY: of this callback.
+    let (call, trace) = unsafe { dispatched(call, user) };
+    let Some(local) = trace.binary_local() else { return };
+    let failed = if block.is_null() { SPECIAL } else { 0 };
+    local.record(
+        trace,
+        call,
+        Record {
+            kind: call.entry as u16 | failed,
+            block: (!block.is_null()).then_some(block as u64),
+            size: call.requested as u64,
+            alignment: call.alignment as u64,
+            count: call.count as u64,
+        },
+    );
+}
+
+pub(super) unsafe extern "C" fn before_free(call: *const memhook_call, user: *mut c_void) {
+    // SAFETY: of this callback.
+    let (call, trace) = unsafe { dispatched(call, user) };
+    let Some(local) = trace.binary_local() else { return };
+    places::frees(call.caller as usize);
+    local.record(trace, call, old_block(call.entry as u16, call));
+}
+
+/// A record of a block that is about to go.
+#[inline(always)]
+fn old_block(kind: u16, call: &memhook_call) -> Record {
+    Record {
+        kind,
+        block: Some(call.block as u64),
+        size: call.requested as u64,
+        alignment: call.alignment as u64,
+        count: call.count as u64,
+    }
+}
+
+pub(super) unsafe extern "C" fn realloc_begin(call: *const memhook_call, user: *mut c_void) {
+    // SAFETY: of this callback.
+    let (call, trace) = unsafe { dispatched(call, user) };
+    let Some(local) = trace.binary_local() else { return };
+    places::frees(call.caller as usize);
+    let by_array = if call.entry == MEMHOOK_ENTRY_REALLOCARRAY { SPECIAL } else { 0 };
+    local.record(trace, call, old_block(REALLOC_BEGINS | by_array, call));
+}
+
+/// How a realloc ended.
+#[inline(always)]
+fn ends(kind: u16, block: Option<u64>) -> Record {
+    Record { kind, block, size: 0, alignment: 0, count: 1 }
+}
+
+pub(super) unsafe extern "C" fn realloc_commit(
+    call: *const memhook_call,
+    block: *mut c_void,
+    user: *mut c_void,
+) {
+    // SAFETY: of this callback.
+    let (call, trace) = unsafe { dispatched(call, user) };
+    let Some(local) = trace.binary_local() else { return };
+    local.record(trace, call, ends(REALLOC_ENDS, Some(block as u64)));
+}
+
+pub(super) unsafe extern "C" fn realloc_abort(call: *const memhook_call, user: *mut c_void) {
+    // SAFETY: of this callback.
+    let (call, trace) = unsafe { dispatched(call, user) };
+    let Some(local) = trace.binary_local() else { return };
+    local.record(trace, call, ends(REALLOC_ENDS | SPECIAL, None));
+}
