@@ -67,11 +67,16 @@ struct Known {
     path: Path,
     identity: (u64, u64),
     way: Way,
+    is_regular: bool,
     /// How much must be free on the file system before another part is filled.
     spare: u64,
 }
 
 impl Known {
+    fn length(&self, fd: i32) -> u64 {
+        file::status(fd).map_or(0, |status| status.bytes)
+    }
+
     fn fill(&self, fd: i32, offset: u64, bytes: u64) -> Result<(), i32> {
         if self.spare > 0 && file::system(fd).is_ok_and(|(_, free)| free < self.spare) {
             return Err(libc::ENOSPC);
@@ -113,6 +118,7 @@ impl Output {
         known.identity = status.identity;
         let system = file::system(fd).map_or(0, |(kind, _)| kind);
         let is_stream = !status.is_regular || REMOTE.contains(&system);
+        known.is_regular = status.is_regular;
         known.way = if is_stream { Way::Stream } else { Way::Mapped };
         known.spare = if IN_PLACE.contains(&system) { 0 } else { SPARE };
         let tried = if is_stream { Ok(()) } else { known.fill(fd, 0, first) };
@@ -160,11 +166,11 @@ impl Output {
     pub(super) fn write(&self, pieces: [&[u8]; 2], offset: u64) -> Result<(), i32> {
         let fd = self.descriptor()?;
         if self.way() == Way::Stream {
-            // A pipe that nobody reads any more: the signal for that would end the program.
-            if file::is_broken(fd) {
-                return Err(libc::EPIPE);
+            let mut room = Ok(());
+            if self.known().is_regular {
+                room = file::permitted(self.known().length(fd), pieces.iter().map(|p| p.len() as u64).sum());
             }
-            return file::write_pieces(fd, pieces, None);
+            return room.and_then(|()| file::write_quietly(fd, pieces));
         }
         let [first, second] = pieces;
         file::permitted(offset, (first.len() + second.len()) as u64)?;
