@@ -11,19 +11,22 @@
 //!                    position, and lines being copied: some of them in older windows
 //! ```
 //!
-//! A window is unmapped by who needs its slot, if no thread is copying into it. A window that is to come is
-//! filled with zeroes and mapped by who passes a certain point of the one before. Lines that come to it
-//! meanwhile wait in a list, and are written by who has mapped it, or by who put them there and finds it
-//! mapped then. Where nothing can be mapped, lines are written by pwrite(2).
+//! A window that is to come is filled with zeroes and mapped by who passes a certain point of the one before,
+//! and takes the slot of an older one. That is unmapped if nobody is copying into it, else at the end of the
+//! trace. Lines that come to a window which is not filled yet wait in a list, and are copied by who has
+//! mapped it, or by who put them there and finds it mapped then. Where nothing can be mapped, lines are written by
+//! pwrite(2).
 //!
 //! # Invariants
 //!
 //! 1. Before it takes a place, a thread announces one that is not behind it, and then the place itself,
 //!    until the line is copied. So who takes a later place finds the announcement.
-//! 2. A slot's window is replaced only while no place in it is announced, by who has taken a place behind it.
+//! 2. A window is unmapped only while no place in it is announced and no line is held, by who has taken a
+//!    place behind it. A line is counted as held before its place is no longer announced. Who copies
+//!    has a place announced, or copies a held line.
 //! 3. When `LATE` is set, the file is cut at the position; places before are in pages that remain. Lines
 //!    whose places are taken later are not copied but written, after the cut.
-//! 4. Nothing is written to a window before it was filled.
+//! 4. Nothing is written to a window before it was filled. A slot's window is replaced only after that.
 //!
 //! # Edges
 //!
@@ -67,6 +70,8 @@ struct Held {
     next: *mut Held,
     at: u64,
     len: usize,
+    /// Whether it may be copied (invariant 2).
+    copied: bool,
     // The line follows.
 }
 
@@ -78,7 +83,7 @@ const CLOSED: *mut Held = core::ptr::dangling_mut();
 
 impl List {
     /// Adds a line; false where the list is closed, or there is no memory.
-    fn push(&self, at: u64, text: &[u8]) -> bool {
+    fn push(&self, at: u64, text: &[u8], copied: bool) -> bool {
         let held = scratch::malloc(size_of::<Held>() + text.len()).cast::<Held>();
         if held.is_null() {
             return false;
@@ -90,7 +95,7 @@ impl List {
         let mut next = self.0.load(Ordering::Relaxed);
         while next != CLOSED {
             // SAFETY: fresh memory, aligned for it.
-            unsafe { held.write(Held { next, at, len: text.len() }) };
+            unsafe { held.write(Held { next, at, len: text.len(), copied }) };
             // ORDERING [held]: Release and Relaxed. The line before its place. Other end: `take`.
             match self.0.compare_exchange_weak(next, held, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return true,
@@ -103,7 +108,7 @@ impl List {
     }
 
     /// Takes all lines, the oldest first, and leaves `instead`.
-    fn take(&self, instead: *mut Held, each: &mut dyn FnMut(u64, &[u8])) {
+    fn take(&self, instead: *mut Held, each: &mut dyn FnMut(u64, &[u8], bool)) {
         // ORDERING [held]: AcqRel. The lines; what was done before, to who finds `instead`. Other end: `push`.
         let mut held = self.0.swap(instead, Ordering::AcqRel);
         let mut oldest = core::ptr::null_mut::<Held>();
@@ -116,7 +121,7 @@ impl List {
         while let Some(line) = unsafe { oldest.as_ref() } {
             let text = oldest.wrapping_add(1).cast::<u8>();
             // SAFETY: `len` bytes follow.
-            each(line.at, unsafe { core::slice::from_raw_parts(text, line.len) });
+            each(line.at, unsafe { core::slice::from_raw_parts(text, line.len) }, line.copied);
             let next = line.next;
             // SAFETY: of scratch::malloc, and not used any more.
             unsafe { scratch::free(oldest.cast()) };
@@ -134,8 +139,11 @@ pub(super) struct Windows {
     slots: Line<[AtomicU64; SLOTS]>,
     /// Behind this, nothing is written.
     end: AtomicU64,
-    /// Lines that wait for their window.
+    /// Lines that wait for their window, and how many there are that have not been written yet.
     waiting: List,
+    held: AtomicU64,
+    /// Windows that could not be unmapped when their slots were taken: addresses in place of places.
+    orphans: List,
     /// Lines that wait for the cut. Closed when it is done.
     late: List,
 }
@@ -163,7 +171,9 @@ impl Windows {
         self.position.0.store(0, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. As above.
         self.end.store(most.min(!LATE), Ordering::Relaxed);
-        for list in [&self.waiting, &self.late] {
+        // ORDERING [none]: Relaxed. As above.
+        self.held.store(0, Ordering::Relaxed);
+        for list in [&self.waiting, &self.late, &self.orphans] {
             // ORDERING [none]: Relaxed. As above. What a parent left there is left.
             list.0.store(core::ptr::null_mut(), Ordering::Relaxed);
         }
@@ -237,38 +247,65 @@ impl Windows {
         let mut put = |at: u64, part: &[u8]| {
             self.copy(at, [part, &[]]) || {
                 self.prepare(at / WINDOW, output, others);
-                self.copy(at, [part, &[]]) || self.put_uncopied(at, part, output)
+                self.put_part(at, part, true, output)
             }
         };
         in_parts(at, first, &mut put) & in_parts(at + first.len() as u64, second, &mut put)
     }
 
-    /// Text that lies in one window, of which no place is announced: nobody may copy it.
-    fn put_uncopied(&self, at: u64, text: &[u8], output: &Output) -> bool {
-        self.wait(at, text, output) || self.write(at, [text, &[]], output)
+    /// Puts text that lies in one window, in whatever way the window allows.
+    fn put_part(&self, at: u64, text: &[u8], copied: bool, output: &Output) -> bool {
+        copied && self.copy(at, [text, &[]])
+            || self.wait(at, text, copied, output)
+            || self.write(at, [text, &[]], output)
     }
 
-    /// Leaves text to who is just filling its window; false where nobody is.
-    fn wait(&self, at: u64, text: &[u8], output: &Output) -> bool {
+    /// By how many windows a slot is behind one; negative where it is ahead.
+    fn behind(word: u64, window: u64) -> i64 {
+        let tag = window << ADDRESS_BITS;
+        // Numbers in a slot begin again after 65,536.
+        (tag.wrapping_sub(word & !ADDRESS) as i64) >> ADDRESS_BITS
+    }
+
+    /// Whether a window has not been filled yet, by its slot.
+    fn is_unfilled(word: u64, window: u64) -> bool {
+        match Windows::behind(word, window) {
+            0 => word & ADDRESS == FILLING,
+            behind => behind > 0,
+        }
+    }
+
+    /// Leaves text to who fills its window; false where that is done.
+    fn wait(&self, at: u64, text: &[u8], copied: bool, output: &Output) -> bool {
         let window = at / WINDOW;
         let Some(slot) = self.slots.0.get(window as usize % SLOTS) else { return false };
-        let filling = |word: u64| word == window << ADDRESS_BITS | FILLING;
         // ORDERING [none]: Relaxed. Looked at again below.
-        if !filling(slot.load(Ordering::Relaxed)) || !self.waiting.push(at, text) {
+        if !Windows::is_unfilled(slot.load(Ordering::Relaxed), window) {
+            return false;
+        }
+        // ORDERING [none]: Relaxed. Before our announcement ends (`copied`), and before `window` below.
+        self.held.fetch_add(1, Ordering::Relaxed);
+        if !self.waiting.push(at, text, copied) {
+            // ORDERING [none]: Relaxed. Nothing is held.
+            self.held.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
         // Either who maps the window comes after this and finds the line, or we find it mapped.
         // ORDERING [window]: AcqRel. The line in the list. Other end: `prepare`, in either direction.
-        if !filling(slot.fetch_add(0, Ordering::AcqRel)) {
+        if !Windows::is_unfilled(slot.fetch_add(0, Ordering::AcqRel), window) {
             self.serve(output);
         }
         true
     }
 
-    /// Writes the lines that wait.
+    /// Puts the lines that wait, those that have to wait again excepted.
     fn serve(&self, output: &Output) {
-        self.waiting.take(core::ptr::null_mut(), &mut |at, text| {
-            self.put_uncopied(at, text, output);
+        self.waiting.take(core::ptr::null_mut(), &mut |at, text, copied| {
+            if !self.put_part(at, text, copied, output) {
+                self.ends_at(at);
+            }
+            // ORDERING [copied]: Release. Our last access to the window. Other end: `prepare`.
+            self.held.fetch_sub(1, Ordering::Release);
         });
     }
 
@@ -285,26 +322,28 @@ impl Windows {
         // ORDERING [window]: Acquire. The former window's address. Other end: below.
         let word = slot.load(Ordering::Acquire);
         let tag = window << ADDRESS_BITS;
-        let ahead = (tag >> ADDRESS_BITS).wrapping_sub(word >> ADDRESS_BITS) & (u64::MAX >> ADDRESS_BITS);
-        if ahead == 0 || ahead > u64::MAX >> ADDRESS_BITS >> 1 {
+        let former = word & ADDRESS;
+        // The first windows have none before them: their slots have a number, and are as if being filled.
+        if Windows::behind(word, window) <= 0 || (former == FILLING && window >= SLOTS as u64) {
             return;
         }
-        let former = word & ADDRESS;
-        let behind = window.saturating_sub(SLOTS as u64) + 1;
-        let used = |announced: &Announced| {
+        let begin = (window.saturating_sub(SLOTS as u64) + 1) * WINDOW;
+        let copies = |announced: &Announced| {
             // ORDERING [copied]: Acquire. Who announces nothing has copied. Other end: `put`.
             let place = announced.load(Ordering::Acquire);
-            place & 1 != 0 && place >> 1 < behind * WINDOW
+            place & 1 != 0 && place >> 1 < begin
         };
-        if former > UNMAPPED && others(&used) {
-            return;
-        }
+        // ORDERING [copied]: Acquire. Other end: `serve`.
+        let is_used = former > UNMAPPED && (others(&copies) || self.held.load(Ordering::Acquire) != 0);
         // ORDERING [none]: Relaxed and Relaxed. Decides who maps the window; nothing is published yet.
-        if slot.compare_exchange(word, tag, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        if slot.compare_exchange(word, tag | FILLING, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
-        if former > UNMAPPED {
-            // SAFETY: a whole window, which nobody copies into (above), and nobody can find any more.
+        if is_used {
+            // Without memory for that it stays for ever.
+            self.orphans.push(former, &[], false);
+        } else if former > UNMAPPED {
+            // SAFETY: a whole window, which nobody copies into (invariant 2), and nobody can find any more.
             unsafe { pages::unmap(former as *mut u8, WINDOW as usize) };
         }
         // Where that fails, lines are written, and who cannot do that says why.
@@ -323,7 +362,8 @@ impl Windows {
     fn put_late(&self, at: u64, pieces: [&[u8]; 2], output: &Output) -> bool {
         let [first, second] = pieces;
         let then = at + first.len() as u64;
-        let late = |at: u64, text: &[u8]| self.late.push(at, text) || self.write(at, [text, &[]], output);
+        let late =
+            |at: u64, text: &[u8]| self.late.push(at, text, false) || self.write(at, [text, &[]], output);
         late(at, first) & late(then, second)
     }
 
@@ -336,9 +376,11 @@ impl Windows {
         }
         // ORDERING [none]: Relaxed. Lines behind the end that were copied are cut off.
         output.set_length(at.min(self.end.load(Ordering::Relaxed)));
-        self.late.take(CLOSED, &mut |at, text| {
-            self.write(at, [text, &[]], output);
-        });
+        for (list, instead) in [(&self.waiting, core::ptr::null_mut()), (&self.late, CLOSED)] {
+            list.take(instead, &mut |at, text, _| {
+                self.write(at, [text, &[]], output);
+            });
+        }
     }
 
     /// Nothing from this place on is of use: a line there could not be written.
@@ -356,7 +398,7 @@ impl Windows {
         let alone =
             self.position.0.compare_exchange(at + len, at + len + more, Ordering::AcqRel, Ordering::Relaxed);
         let text = if alone.is_ok() { text } else { text.get(..1).unwrap_or(&[]) };
-        in_parts(at + from, text, &mut |at, part| self.put_uncopied(at, part, output));
+        in_parts(at + from, text, &mut |at, part| self.put_part(at, part, false, output));
         alone.is_ok()
     }
 
@@ -366,6 +408,9 @@ impl Windows {
     ///
     /// Nobody writes lines any more.
     pub(super) unsafe fn finish(&self, last: &[u8], output: &Output) {
+        self.waiting.take(core::ptr::null_mut(), &mut |at, text, _| {
+            self.write(at, [text, &[]], output);
+        });
         // ORDERING [none]: Relaxed. Nobody else is there (the caller's contract).
         let at = self.position.0.fetch_add(last.len() as u64, Ordering::Relaxed) & !LATE;
         // ORDERING [none]: Relaxed. As above.
@@ -388,6 +433,10 @@ impl Windows {
     ///
     /// Nobody writes lines any more.
     pub(super) unsafe fn unmap(&self) {
+        self.orphans.take(core::ptr::null_mut(), &mut |base, _, _| {
+            // SAFETY: a whole window, and nobody uses it (the caller's contract).
+            unsafe { pages::unmap(base as *mut u8, WINDOW as usize) };
+        });
         for slot in &self.slots.0 {
             // ORDERING [window]: Acquire. Other end: `prepare`.
             let base = slot.swap(0, Ordering::Acquire) & ADDRESS;
