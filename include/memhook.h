@@ -167,6 +167,12 @@
 #define MEMHOOK_TRACE_LITERAL 512
 
 /**
+ * Flag of a trace: callers of callers are found by the unwind tables that compilers write, which nearly all code
+ * has. Otherwise by frame pointers, which only code has that was compiled with -fno-omit-frame-pointer.
+ */
+#define MEMHOOK_TRACE_UNWIND 1024
+
+/**
  * The rest of the chain, below the interceptor that it is given to. Opaque; valid during the
  * callback it is given to, in the thread that it is given to.
  */
@@ -607,13 +613,13 @@ typedef struct memhook_trace_options {
    */
   const char *path;
   /**
-   * `MEMHOOK_TRACE_BINARY`, `MEMHOOK_TRACE_LITERAL`; `MEMHOOK_THIS_THREAD` for the calling thread's calls
+   * `MEMHOOK_TRACE_BINARY`, `MEMHOOK_TRACE_LITERAL`, `MEMHOOK_TRACE_UNWIND`; `MEMHOOK_THIS_THREAD` for the calling thread's calls
    * only; or 0.
    */
   uint32_t flags;
   /**
-   * How many callers of callers are recorded with each call; 0, as only the caller itself is recorded
-   * so far.
+   * How many callers of callers are recorded with each call, of the binary form; at most 63. On x86-64
+   * only.
    */
   uint32_t frames;
   /**
@@ -1810,7 +1816,9 @@ int memhook_fail_stop(memhook_id id,
  * 0, or an error number; `errno` itself is never touched. On error nothing is traced.
  *
  * - `EINVAL`: `options` or `out` is NULL, `struct_size` is no size that this library knows, a flag is
- *   unknown, `frames` is not 0, or the path is NULL, empty, or has a percent sign that stands for nothing.
+ *   unknown, `frames` is above 63 or given for the text form, or the path is NULL, empty, or has a percent
+ *   sign that stands for nothing.
+ * - `ENOSYS`: `frames` is not 0, on a machine on which stacks cannot be walked.
  * - `EBUSY`: there are eight traces already.
  * - `ENOTSUP`: the kernel is older than Linux 4.14.
  * - `ENOMEM`: there was no memory for the new chain.

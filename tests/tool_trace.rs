@@ -290,6 +290,84 @@ fn binary_form_orders_threads() {
     assert_eq!(lines("] > "), of(&|what| matches!(what, What::ReallocDone { .. })));
 }
 
+/// The functions of a program, by their first addresses.
+fn functions(program: &Path) -> Vec<(u64, String)> {
+    let nm = run(Command::new("nm").arg("-n").arg(program)).stdout;
+    let parse = |line: &str| {
+        let mut words = line.split(' ');
+        let start = u64::from_str_radix(words.next()?, 16).ok()?;
+        (words.next()?.to_ascii_lowercase() == "t").then(|| Some((start, words.next()?.to_owned())))?
+    };
+    nm.lines().filter_map(parse).collect()
+}
+
+/// Callers of callers: by frame pointers and by unwind tables, in main and in threads. On other stacks, and where
+/// there are no frame pointers, the caller only.
+#[test]
+fn stacks_are_walked() {
+    if !cfg!(target_arch = "x86_64") {
+        println!("skipped: stacks are walked on x86-64 only");
+        return;
+    }
+    for (how, arguments, word, is_whole) in [
+        ("pointers", &["-O2", "-fno-omit-frame-pointer"][..], "frames:12", true),
+        ("pointers-pie", &["-O1", "-fno-omit-frame-pointer", "-fPIE", "-pie"], "frames:12", true),
+        ("none", &["-O2", "-fomit-frame-pointer"], "frames:12", false),
+        ("tables", &["-O2", "-fomit-frame-pointer"], "unwind:12", true),
+        ("tables-O0", &["-O0"], "unwind:12", true),
+    ] {
+        let folder = folder(&format!("trace-stack-{how}"));
+        let arguments = [arguments, &["-fno-optimize-sibling-calls", "-fno-ipa-sra", "-fno-inline"]].concat();
+        let program = program("trace_stack", &folder, &arguments);
+        let outcome = run(preloaded(&program, &folder).env("MEMHOOK", format!("trace=t,binary,{word}")));
+        assert_eq!(
+            (outcome.status, outcome.stdout.as_str(), outcome.stderr.as_str()),
+            (0, "done\n", ""),
+            "{how}"
+        );
+        let (trace, events) = read(&folder.join("t"));
+        let functions = functions(&program);
+        let name = |address: u64, ticks: u64| {
+            let module =
+                trace.module(address, ticks).filter(|module| module.path.ends_with("trace_stack"))?;
+            let at = functions.partition_point(|(start, _)| *start < address - module.base);
+            Some(functions[at.checked_sub(1)?].1.split('.').next()?.to_owned())
+        };
+        let stacks = |size: u64| -> Vec<Vec<String>> {
+            let of_size = events
+                .iter()
+                .filter(|event| matches!(event.what, What::Made { requested, .. } if requested == size));
+            of_size.map(|event| event.callers.iter().map_while(|&a| name(a, event.ticks)).collect()).collect()
+        };
+        let whole = ["inner", "middle", "middle", "middle", "outer"];
+        let with = |last: &'static str| [&whole[..], &[last]].concat();
+        let short = vec!["inner"];
+        let expect = |long: Vec<&'static str>| if is_whole { long } else { short.clone() };
+        for (size, times, expected) in [
+            (3001, 4, expect(with("main"))),
+            (3002, 3, expect(with("thread"))),
+            (3003, 1, vec!["inner"]),
+            (3004, 6, vec!["inner"]),
+            (3005, 1, expect(with("compare"))),
+        ] {
+            let found = stacks(size);
+            assert_eq!(found.len(), times, "{how} {size}");
+            for stack in found {
+                // What is behind main by the tables is the program's beginning.
+                let stack: Vec<_> =
+                    stack.iter().map(String::as_str).filter(|name| *name != "_start").collect();
+                assert_eq!(stack, expected, "{how} {size}");
+            }
+        }
+        // Through the C library's qsort to main: it has tables, and no frame pointers.
+        if word.starts_with("unwind") {
+            let event = events.iter().find(|e| matches!(e.what, What::Made { requested: 3005, .. })).unwrap();
+            let names: Vec<_> = event.callers.iter().map(|&address| name(address, event.ticks)).collect();
+            assert!(names.contains(&Some("main".into())) && names.contains(&None), "{how}: {names:?}");
+        }
+    }
+}
+
 /// The files in a folder whose names begin so.
 fn traces(folder: &Path, begin: &str) -> Vec<PathBuf> {
     let all = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -444,13 +522,15 @@ fn a_file_that_cannot_be_written_is_named() {
 fn words_that_are_wrong_are_refused() {
     let folder = folder("trace-words");
     let program = program("trace_process", &folder, &[]);
-    let knows = "it knows: a path first, then text, binary, max:BYTES";
+    let knows = "it knows: a path first, then text, binary, frames:N, unwind:N, max:BYTES";
     for (word, said) in [
         ("trace", "trace needs the path of a file: trace=PATH".to_owned()),
         ("trace=", "trace needs the path of a file: trace=PATH".into()),
         ("trace=t,fast", format!("trace does not know 'fast'; {knows}")),
         ("trace=t,max:0", format!("trace does not know 'max:0'; {knows}")),
         ("trace=t,max:1k", format!("trace does not know 'max:1k'; {knows}")),
+        ("trace=t,frames:3", "trace needs binary with frames and unwind".into()),
+        ("trace=t,binary,frames:64", format!("trace does not know 'frames:64'; {knows}")),
         ("trace=t%x", format!("trace does not know 't%x'; {knows}")),
     ] {
         let outcome = run(preloaded(&program, &folder).args(["make", "1001"]).env("MEMHOOK", word));
@@ -712,7 +792,7 @@ fn real_programs_are_traced() {
             let paths = traces(&folder, "t");
             let mut lines = 0;
             for path in &paths {
-                if kind == "binary" {
+                if kind != "text" {
                     let (_, events) = read(path);
                     assert_eq!(contradictions(&events), [""; 0], "{}", path.display());
                     lines += events.len();

@@ -9,10 +9,12 @@ pub(crate) mod file;
 pub(crate) mod find;
 pub(crate) mod futex;
 pub(crate) mod pages;
+pub(crate) mod stack;
 mod syscall;
 pub(crate) mod thread;
 pub(crate) mod ticks;
 pub(crate) mod tls;
+pub(crate) mod unwind;
 
 /// The address of a weak symbol, null where nobody defines it.
 macro_rules! weak {

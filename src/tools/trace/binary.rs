@@ -8,10 +8,11 @@ use super::chunk::{Chunk, Chunks, HEAD, KIND_HEAD, KIND_RECORDS};
 use super::modules::Description;
 use super::output::Way;
 use super::places;
-use super::{Trace, dispatched};
+use super::stack;
+use super::{MEMHOOK_TRACE_UNWIND, Trace, dispatched};
 use crate::abi::*;
 use crate::api::hooks::memhook_unregister;
-use crate::api::local::memhook_thread;
+use crate::api::local::{memhook_local_get, memhook_thread};
 use crate::sys::find::Found;
 use crate::sys::{self, pages, thread, ticks};
 use core::cell::Cell;
@@ -41,8 +42,8 @@ const MODULE: u8 = 5;
 
 /// What the longest record of a call takes, and what its stores may reach beyond.
 const ROOM: usize = 64;
-/// What stands before it at most, without modules.
-const BEFORE: usize = 128;
+/// What stands before it at most, without objects.
+const BEFORE: usize = 128 + 8 * stack::MOST;
 /// So many ticks after the last time by both clocks there is another one.
 const CLOCK_EVERY: u64 = 1 << 31;
 
@@ -79,6 +80,32 @@ struct Record {
     /// Alignment and number of elements; 0 and 1 where there is nothing to say.
     alignment: u64,
     count: u64,
+}
+
+/// The callers of a call.
+struct Callers {
+    first: [u64; 1],
+    rest: core::mem::MaybeUninit<[u64; stack::MOST]>,
+}
+
+impl Callers {
+    /// All of them, and a number that tells them from others.
+    #[cold]
+    #[inline(never)]
+    fn walk(&mut self, trace: &'static Trace) -> (u64, &[u64]) {
+        let [caller] = self.first;
+        let walker = memhook_local_get(trace.walker()).cast::<stack::Walker>();
+        // SAFETY: null, or zeroed memory of this thread, which is never unmapped.
+        let Some(walker) = (unsafe { walker.as_ref() }) else { return (caller, &self.first) };
+        let settings = trace.settings();
+        let most = (settings.frames as usize + 1).min(stack::MOST);
+        let to = self.rest.write([0; stack::MOST]).get_mut(..most).unwrap_or(&mut []);
+        let by_tables = settings.flags & MEMHOOK_TRACE_UNWIND != 0;
+        let count = walker.walk(caller as usize, by_tables, places::epoch(), to);
+        let callers = to.get(..count).unwrap_or(&[]);
+        let mix = |hash: u64, &caller: &u64| (hash ^ caller).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ hash >> 29;
+        (callers.iter().fold(1, mix) | 1 << 63, callers)
+    }
 }
 
 /// Which of a chunk's numbers a caller has.
@@ -121,16 +148,19 @@ impl Local {
     #[inline(always)]
     fn record(&self, trace: &'static Trace, call: &memhook_call, record: Record) {
         let caller = call.caller as u64;
-        let slot = slot_of(caller);
+        let mut all = Callers { first: [caller], rest: core::mem::MaybeUninit::uninit() };
+        let (key, callers) =
+            if trace.settings().frames == 0 { (caller, &all.first[..]) } else { all.walk(trace) };
+        let slot = slot_of(key);
         let known = self.callers.get(slot).map_or(0, Cell::get);
         let mut now = trace.chunks.now();
-        let unusual = known ^ caller
+        let unusual = known ^ key
             | self.epoch.get() ^ places::epoch()
             | self.thread.get() ^ memhook_thread()
             | u64::from(self.circumstances.get() ^ call.circumstances);
         let late = now.wrapping_sub(self.synchronised.get()) > CLOCK_EVERY;
         if unusual != 0 || late || self.used.get() > self.limit.get() {
-            if !self.ready(trace, call, caller, slot) {
+            if !self.ready(trace, call, callers, key) {
                 return;
             }
             now = trace.chunks.now();
@@ -197,15 +227,18 @@ impl Local {
     /// record is to be left out.
     #[cold]
     #[inline(never)]
-    fn ready(&self, trace: &'static Trace, call: &memhook_call, caller: u64, slot: usize) -> bool {
+    fn ready(&self, trace: &'static Trace, call: &memhook_call, callers: &[u64], key: u64) -> bool {
+        let slot = slot_of(key);
         // ORDERING [none]: Relaxed. Written by this thread.
         let session = self.session.load(Ordering::Relaxed);
         if self.epoch.replace(places::epoch()) != places::epoch() {
             self.callers.iter().for_each(|known| known.set(0));
         }
-        let is_new = self.callers.get(slot).map_or(0, Cell::get) != caller;
-        let module = if is_new { trace.modules.unrecorded(caller as usize, session) } else { None };
-        let recorded = module.is_none_or(|found| self.module(trace, found, session));
+        let is_new = self.callers.get(slot).map_or(0, Cell::get) != key;
+        let recorded = callers.iter().filter(|_| is_new).all(|&caller| {
+            let module = trace.modules.unrecorded(caller as usize, session);
+            module.is_none_or(|found| self.module(trace, found, session))
+        });
         if !recorded || !self.has_room(trace, BEFORE) {
             // ORDERING [none]: Relaxed. A statistic of this thread's.
             self.missing.store(self.missing.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -224,9 +257,12 @@ impl Local {
             self.synchronised.set(moment.ticks);
         }
         if let Some(known) = self.callers.get(slot)
-            && known.replace(caller) != caller
+            && known.replace(key) != key
         {
-            self.other(CALLERS, &[&[slot as u8], &caller.to_le_bytes()]);
+            let start = callers.as_ptr().cast::<u8>();
+            // SAFETY: the same memory as bytes; both machines have the lowest byte first.
+            let bytes = unsafe { core::slice::from_raw_parts(start, size_of_val(callers)) };
+            self.other(CALLERS, &[&[slot as u8], bytes]);
         }
         true
     }
@@ -363,7 +399,7 @@ impl Trace {
             // End by both clocks, and missing records: see `finish_head`.
             &[0; 24],
             &(self.page() as u32).to_le_bytes(),
-            &0u32.to_le_bytes(),
+            &self.settings().frames.to_le_bytes(),
             &(len as u32).to_le_bytes(),
             path.get(..len).unwrap_or(&[]),
         ];

@@ -25,6 +25,7 @@ mod mtrace;
 mod output;
 mod places;
 mod reason;
+mod stack;
 mod text;
 mod windows;
 mod words;
@@ -48,6 +49,9 @@ use output::{Output, Pattern, Way};
 pub const MEMHOOK_TRACE_BINARY: u32 = 0x100;
 /// Flag of a trace: percent signs in the path mean themselves.
 pub const MEMHOOK_TRACE_LITERAL: u32 = 0x200;
+/// Flag of a trace: callers of callers are found by the unwind tables that compilers write, which nearly all code
+/// has. Otherwise by frame pointers, which only code has that was compiled with -fno-omit-frame-pointer.
+pub const MEMHOOK_TRACE_UNWIND: u32 = 0x400;
 
 /// What is to be traced, and where to. Fill in `struct_size` and `path`, and what else is wanted; 0
 /// elsewhere.
@@ -60,11 +64,11 @@ pub struct memhook_trace_options {
     /// number, from 0, with which there is no such file yet, `%%` for a percent sign. `/dev/stdout` and
     /// `/dev/stderr` are the descriptors 1 and 2. At most 4,095 bytes.
     pub path: *const c_char,
-    /// `MEMHOOK_TRACE_BINARY`, `MEMHOOK_TRACE_LITERAL`; `MEMHOOK_THIS_THREAD` for the calling thread's calls
+    /// `MEMHOOK_TRACE_BINARY`, `MEMHOOK_TRACE_LITERAL`, `MEMHOOK_TRACE_UNWIND`; `MEMHOOK_THIS_THREAD` for the calling thread's calls
     /// only; or 0.
     pub flags: u32,
-    /// How many callers of callers are recorded with each call; 0, as only the caller itself is recorded
-    /// so far.
+    /// How many callers of callers are recorded with each call, of the binary form; at most 63. On x86-64
+    /// only.
     pub frames: u32,
     /// The file does not become longer than so many bytes; 0: as long as it may.
     pub most_bytes: u64,
@@ -100,6 +104,7 @@ struct Settings {
     pattern: [u8; LONGEST],
     len: usize,
     flags: u32,
+    frames: u32,
     most: u64,
     page: usize,
 }
@@ -112,8 +117,8 @@ struct Trace {
     /// The session, in a page that is empty in a fork child.
     alive: AtomicPtr<AtomicU64>,
     last_session: AtomicU64,
-    /// Memory in each thread: for the text form and for the binary form.
-    keys: [AtomicU32; 2],
+    /// Memory in each thread: for the text form, for the binary form, for walks through stacks.
+    keys: [AtomicU32; 3],
     settings: UnsafeCell<Settings>,
     output: Output,
     windows: windows::Windows,
@@ -285,7 +290,7 @@ impl Trace {
 
     #[inline(always)]
     fn key(&self) -> memhook_local {
-        let [text, binary] = &self.keys;
+        let [text, binary, _] = &self.keys;
         let key = if self.is_binary() { binary } else { text };
         // ORDERING [none]: Relaxed. Written before the hook is registered.
         key.load(Ordering::Relaxed)
@@ -300,14 +305,26 @@ impl Trace {
         unsafe { memhook_local_each(self.key(), Some(visit), argument) }
     }
 
+    fn walker(&self) -> memhook_local {
+        let [.., walker] = &self.keys;
+        // ORDERING [none]: Relaxed. Written before the hook is registered.
+        walker.load(Ordering::Relaxed)
+    }
+
     /// Makes sure of memory in each thread.
-    fn ensure_key(&self) -> Result<(), c_int> {
-        let [text, binary] = &self.keys;
-        let (place, bytes) = if self.is_binary() {
-            (binary, size_of::<binary::Local>())
+    fn ensure_keys(&self) -> Result<(), c_int> {
+        let [text, binary, walker] = &self.keys;
+        if self.settings().frames != 0 {
+            Trace::ensure_key(walker, size_of::<stack::Walker>())?;
+        }
+        if self.is_binary() {
+            Trace::ensure_key(binary, size_of::<binary::Local>())
         } else {
-            (text, size_of::<text::Local>())
-        };
+            Trace::ensure_key(text, size_of::<text::Local>())
+        }
+    }
+
+    fn ensure_key(place: &AtomicU32, bytes: usize) -> Result<(), c_int> {
         // ORDERING [none]: Relaxed. Only who has taken the trace writes it.
         if place.load(Ordering::Relaxed) == 0 {
             let mut key = 0;
@@ -449,9 +466,13 @@ static DESTRUCTOR: unsafe extern "C" fn() = destructor;
 
 /// Starts a trace. `path` is not ended by NUL.
 fn start(path: &[u8], options: &memhook_trace_options) -> Result<memhook_id, c_int> {
-    let known = MEMHOOK_TRACE_BINARY | MEMHOOK_TRACE_LITERAL | MEMHOOK_THIS_THREAD;
-    if options.flags & !known != 0 || options.frames != 0 || path.is_empty() {
+    let known = MEMHOOK_TRACE_BINARY | MEMHOOK_TRACE_LITERAL | MEMHOOK_TRACE_UNWIND | MEMHOOK_THIS_THREAD;
+    let with_frames = options.flags & MEMHOOK_TRACE_BINARY != 0 && options.frames < stack::MOST as u32;
+    if options.flags & !known != 0 || (options.frames != 0 && !with_frames) || path.is_empty() {
         return Err(libc::EINVAL);
+    }
+    if options.frames != 0 && !crate::sys::stack::IS_KNOWN {
+        return Err(libc::ENOSYS);
     }
     if path.len() >= LONGEST {
         return Err(libc::ENAMETOOLONG);
@@ -463,10 +484,11 @@ fn start(path: &[u8], options: &memhook_trace_options) -> Result<memhook_id, c_i
     settings.pattern.iter_mut().zip(path).for_each(|(to, from)| *to = *from);
     settings.len = path.len();
     settings.flags = options.flags;
+    settings.frames = options.frames;
     settings.most = if options.most_bytes == 0 { u64::MAX } else { options.most_bytes };
     // SAFETY: getauxval reads a vector that the kernel made.
     settings.page = (unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize).max(pages::PAGE);
-    let begun = trace.ensure_key().and_then(|()| trace.begin(false));
+    let begun = trace.ensure_keys().and_then(|()| trace.begin(false));
     if let Err(error) = begun {
         trace.leave(2);
         return Err(error);
@@ -503,7 +525,9 @@ fn start(path: &[u8], options: &memhook_trace_options) -> Result<memhook_id, c_i
 /// 0, or an error number; `errno` itself is never touched. On error nothing is traced.
 ///
 /// - `EINVAL`: `options` or `out` is NULL, `struct_size` is no size that this library knows, a flag is
-///   unknown, `frames` is not 0, or the path is NULL, empty, or has a percent sign that stands for nothing.
+///   unknown, `frames` is above 63 or given for the text form, or the path is NULL, empty, or has a percent
+///   sign that stands for nothing.
+/// - `ENOSYS`: `frames` is not 0, on a machine on which stacks cannot be walked.
 /// - `EBUSY`: there are eight traces already.
 /// - `ENOTSUP`: the kernel is older than Linux 4.14.
 /// - `ENOMEM`: there was no memory for the new chain.

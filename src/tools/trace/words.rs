@@ -1,7 +1,7 @@
 //! The settings of `trace` in the environment variable `MEMHOOK`.
 
 use super::reason::reason;
-use super::{MEMHOOK_TRACE_BINARY, memhook_trace_options, start as start_trace};
+use super::{MEMHOOK_TRACE_BINARY, MEMHOOK_TRACE_UNWIND, memhook_trace_options, stack, start as start_trace};
 use crate::tools::path::Path;
 use crate::tools::say;
 use crate::tools::words::{Tool, Wrong, number, split};
@@ -9,7 +9,7 @@ use crate::tools::words::{Tool, Wrong, number, split};
 /// The word `trace`.
 pub(in crate::tools) const TOOL: Tool = Tool {
     name: b"trace",
-    settings: b"a path first, then text, binary, max:BYTES, with commas between them",
+    settings: b"a path first, then text, binary, frames:N, unwind:N, max:BYTES, with commas between them",
     first: true,
     start,
 };
@@ -43,12 +43,22 @@ fn read(text: &'static [u8]) -> Result<(&'static [u8], memhook_trace_options), W
         match split(setting, b':') {
             (b"text", b"") => options.flags &= !MEMHOOK_TRACE_BINARY,
             (b"binary", b"") => options.flags |= MEMHOOK_TRACE_BINARY,
+            (kind @ (b"frames" | b"unwind"), value) => match number(value) {
+                Some(frames) if frames < stack::MOST as u64 => {
+                    options.frames = frames as u32;
+                    options.flags |= if kind == b"unwind" { MEMHOOK_TRACE_UNWIND } else { 0 };
+                }
+                _ => return Err(Wrong::Setting(setting)),
+            },
             (b"max", value) => match number(value) {
                 Some(most) if most > 0 => options.most_bytes = most,
                 _ => return Err(Wrong::Setting(setting)),
             },
             _ => return Err(Wrong::Setting(setting)),
         }
+    }
+    if options.frames != 0 && options.flags & MEMHOOK_TRACE_BINARY == 0 {
+        return Err(Wrong::Needs(b"binary with frames and unwind"));
     }
     Ok((path, options))
 }
