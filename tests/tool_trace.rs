@@ -6,7 +6,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -296,7 +297,7 @@ fn functions(program: &Path) -> Vec<(u64, String)> {
     let parse = |line: &str| {
         let mut words = line.split(' ');
         let start = u64::from_str_radix(words.next()?, 16).ok()?;
-        (words.next()?.to_ascii_lowercase() == "t").then(|| Some((start, words.next()?.to_owned())))?
+        words.next()?.eq_ignore_ascii_case("t").then(|| Some((start, words.next()?.to_owned())))?
     };
     nm.lines().filter_map(parse).collect()
 }
@@ -516,6 +517,32 @@ fn a_file_that_cannot_be_written_is_named() {
     // Without the variable nothing happens, as with glibc.
     let outcome = run(&mut preloaded(&lines, &folder));
     assert_eq!((outcome.status, outcome.stdout.as_str(), outcome.stderr.as_str()), (0, "done\n", ""));
+}
+
+/// A privileged process does not write where its caller says.
+#[test]
+fn variables_are_ignored_in_a_privileged_process() {
+    let folder = folder("trace-privileged");
+    let program = compile(&source("trace_threads"), &folder.join("program"), Link::Archive).run();
+    let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    open(&folder, 0o777);
+    let run_as_nobody = |name: &str| {
+        let mut command = Command::new(&program);
+        command.env("MALLOC_TRACE", folder.join(name)).env("MEMHOOK", format!("trace={name}.word"));
+        command.current_dir(&folder).uid(65534).gid(65534);
+        command.output()
+    };
+    // SAFETY: no precondition.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    if !is_root || run_as_nobody("plain").is_err() || !folder.join("plain").exists() {
+        println!("skipped: no other user can run programs here");
+        return;
+    }
+    open(&program, 0o4755);
+    let output = run_as_nobody("privileged").unwrap();
+    assert_eq!((output.status.code(), output.stdout, output.stderr), (Some(0), b"done\n".into(), b"".into()));
+    assert!(folder.join("plain.word").exists());
+    assert_eq!(traces(&folder, "privileged"), [""; 0].map(PathBuf::from));
 }
 
 #[test]

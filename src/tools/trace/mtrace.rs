@@ -1,7 +1,7 @@
 //! glibc's functions, as `<mcheck.h>` declares them.
 
+use super::calls::{MEMHOOK_TRACE_LITERAL, memhook_trace_options, memhook_trace_stop, start};
 use super::reason::reason;
-use super::{MEMHOOK_TRACE_LITERAL, memhook_trace_options, memhook_trace_stop, start};
 use crate::api::thread::{memhook_resume, memhook_suspend};
 use crate::sys::environment;
 use crate::sys::weak;

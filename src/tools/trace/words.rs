@@ -1,7 +1,8 @@
 //! The settings of `trace` in the environment variable `MEMHOOK`.
 
+use super::calls::{MEMHOOK_TRACE_BINARY, MEMHOOK_TRACE_UNWIND, memhook_trace_options, start as start_trace};
 use super::reason::reason;
-use super::{MEMHOOK_TRACE_BINARY, MEMHOOK_TRACE_UNWIND, memhook_trace_options, stack, start as start_trace};
+use super::stack;
 use crate::tools::path::Path;
 use crate::tools::say;
 use crate::tools::words::{Tool, Wrong, number, split};
