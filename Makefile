@@ -33,8 +33,8 @@ demo: dist
 test: dist model
 	sh tests/tools/setup.sh
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then $(CARGO) nextest run -p memhook-tests --no-fail-fast; \
-	else $(CARGO) test -p memhook-tests --no-fail-fast; fi
+	then $(CARGO) nextest run -p memhook-tests -p memhook-trace --no-fail-fast; \
+	else $(CARGO) test -p memhook-tests -p memhook-trace --no-fail-fast; fi
 
 # The library's own text in every interleaving that matters: see tests/model/README.md.
 model:

@@ -266,6 +266,22 @@
 #define MEMHOOK_CHECK_FILL_ONLY 256
 
 /**
+ * Flag of a trace: the binary form of docs/TRACE-FORMAT.md. Otherwise the text that glibc's mtrace writes.
+ */
+#define MEMHOOK_TRACE_BINARY 256
+
+/**
+ * Flag of a trace: percent signs in the path mean themselves.
+ */
+#define MEMHOOK_TRACE_LITERAL 512
+
+/**
+ * Flag of a trace: callers of callers are found by the unwind tables that compilers write, which nearly all code
+ * has. Otherwise by frame pointers, which only code has that was compiled with -fno-omit-frame-pointer.
+ */
+#define MEMHOOK_TRACE_UNWIND 1024
+
+/**
  * Flag of a usage session: a report is written when the process ends by exit or by a return from main.
  */
 #define MEMHOOK_USAGE_AT_EXIT (1 << 8)
@@ -867,6 +883,55 @@ typedef struct memhook_fail_counts {
    */
   uint64_t bytes;
 } memhook_fail_counts;
+
+/**
+ * What is to be traced, and where to. Fill in `struct_size` and `path`, and what else is wanted; 0
+ * elsewhere.
+ */
+typedef struct memhook_trace_options {
+  /**
+   * `sizeof(memhook_trace_options)`.
+   */
+  size_t struct_size;
+  /**
+   * The file. `%p` stands for the process id, `%e` for the name of the executable, `%n` for the first
+   * number, from 0, with which there is no such file yet, `%%` for a percent sign. `/dev/stdout` and
+   * `/dev/stderr` are the descriptors 1 and 2. At most 4,095 bytes.
+   */
+  const char *path;
+  /**
+   * `MEMHOOK_TRACE_BINARY`, `MEMHOOK_TRACE_LITERAL`, `MEMHOOK_TRACE_UNWIND`; `MEMHOOK_THIS_THREAD` for the calling thread's calls
+   * only; or 0.
+   */
+  uint32_t flags;
+  /**
+   * How many callers of callers are recorded with each call, of the binary form; at most 63. On x86-64
+   * only.
+   */
+  uint32_t frames;
+  /**
+   * The file does not become longer than so many bytes; 0: as long as it may.
+   */
+  uint64_t most_bytes;
+} memhook_trace_options;
+
+/**
+ * What has become of a trace.
+ */
+typedef struct memhook_trace_counts {
+  /**
+   * `sizeof(memhook_trace_counts)`.
+   */
+  size_t struct_size;
+  /**
+   * How long the file is.
+   */
+  uint64_t bytes;
+  /**
+   * How many records are missing in it, for want of space or since there may not be more.
+   */
+  uint64_t missing;
+} memhook_trace_counts;
 
 /**
  * A budget: what usage may be at most. Fill in `struct_size`, `which`, and the members that it names.
@@ -2402,6 +2467,85 @@ int memhook_fail_nth(uint64_t nth,
  */
 int memhook_fail_stop(memhook_id id,
                       struct memhook_fail_counts *counts);
+
+/**
+ * Writes every allocation call to a file, from now on.
+ *
+ * The file is emptied if it exists, unless another process is tracing to it, or this one was before it
+ * called exec: then, and in a fork child, the process id is added to the name. It is mapped, and must not be
+ * made shorter meanwhile. What can only be written to (a pipe, a terminal, a file system that cannot
+ * reserve blocks) is written to, which is slower. The trace goes on until it is stopped or the process ends,
+ * however it ends.
+ *
+ * # Parameters
+ *
+ * - `options`: what is wanted, copied before return. Not NULL; `options->struct_size` is its size.
+ * - `out`: receives the id to give to `memhook_trace_stop()`. Not NULL.
+ *
+ * # Returns
+ *
+ * 0, or an error number; `errno` itself is never touched. On error nothing is traced.
+ *
+ * - `EINVAL`: `options` or `out` is NULL, `struct_size` is no size that this library knows, a flag is
+ *   unknown, `frames` is above 63 or given for the text form, or the path is NULL, empty, or has a percent
+ *   sign that stands for nothing.
+ * - `ENOSYS`: `frames` is not 0, on a machine on which stacks cannot be walked.
+ * - `EBUSY`: there are eight traces already.
+ * - `ENOTSUP`: the kernel is older than Linux 4.14.
+ * - `ENOMEM`: there was no memory for the new chain.
+ * - what open(2) or fallocate(2) say of the file: `EACCES`, `ENOSPC`, `EFBIG`, ….
+ *
+ * # Threads
+ *
+ * Any thread, any time. Waits for the file system.
+ *
+ * # Reentrancy
+ *
+ * Allowed inside a callback.
+ *
+ * # Safety
+ *
+ * `options` is NULL or points to options of the size that they say, whose path is NULL or a string; `out`
+ * is NULL or writable.
+ */
+MEMHOOK_MUST_USE
+int memhook_trace_start(const struct memhook_trace_options *options,
+                        memhook_id *out);
+
+/**
+ * Ends a trace and closes its file.
+ *
+ * # Parameters
+ *
+ * - `id`: what `memhook_trace_start()` gave.
+ * - `counts`: receives what has become of the trace; `counts->struct_size` is its size. Or NULL.
+ *
+ * # Returns
+ *
+ * 0, or an error number; `errno` itself is never touched.
+ *
+ * - `EINVAL`: `counts->struct_size` is no size that this library knows. Nothing has changed.
+ * - `ESRCH`: there is no such trace.
+ * - `EINPROGRESS`: called inside a callback. Nothing more is traced; the file is finished when no thread
+ *   writes to it any more, and the counts are those of now.
+ * - `ENOMEM`, `EBUSY`: as `memhook_unregister()`. The trace goes on.
+ *
+ * # Threads
+ *
+ * Any thread, any time. Waits until no thread is writing to the file.
+ *
+ * # Reentrancy
+ *
+ * Inside a callback: does not wait.
+ *
+ * # Safety
+ *
+ * `counts` is NULL or points to counts of the size that they say.
+ */
+int memhook_trace_stop(memhook_id id,
+                       struct memhook_trace_counts *counts);
+
+extern int __cxa_atexit(void (*function)(void*), void *argument, void *object);
 
 /**
  * Begins to count memory usage. Blocks that exist already are not counted, and neither is what becomes of

@@ -113,6 +113,13 @@ fn wrong_words_are_refused_with_the_right_ones() {
     ] {
         let mut expected = format!("memhook: MEMHOOK: {said}");
         expected.truncate(239);
+        if expected.ends_with(": ") {
+            let found = victim("tool-wrong", words);
+            let names =
+                found.strip_prefix(&expected).and_then(|rest| rest.strip_suffix("\nfailed 0, first 0\n"));
+            assert!(names.is_some_and(|names| names.split(", ").any(|name| name == "fail")), "{found}");
+            continue;
+        }
         assert_eq!(victim("tool-wrong", words), format!("{expected}\nfailed 0, first 0\n"), "{words}");
     }
 }

@@ -21,6 +21,8 @@ pub enum Proof {
     Summary,
     /// The trace has as many records as there were calls: lines with this in them.
     Trace(&'static str),
+    /// The same of memhook's binary form.
+    Binary,
 }
 
 /// One way of running a program.
@@ -138,6 +140,24 @@ pub fn all(folder: &Path) -> (Vec<Configuration>, Vec<(String, String)>) {
             .preload(&[&library])
             .variable("MEMHOOK", "check")
             .proof(Proof::Exact),
+    );
+    all.push(
+        Configuration::new("memhook, trace as text")
+            .preload(&[&library])
+            .variable("BENCH_MTRACE", "1")
+            .tracing("MALLOC_TRACE", folder.join("trace.text"))
+            .proof(Proof::Trace(" "))
+            .pair_only(),
+    );
+    let binary = folder.join("trace.bin");
+    let word = format!("trace={},binary", binary.display());
+    all.push(
+        Configuration {
+            trace: Some(binary),
+            ..Configuration::new("memhook, trace, binary").preload(&[&library]).variable("MEMHOOK", word)
+        }
+        .proof(Proof::Binary)
+        .pair_only(),
     );
     let mut skipped = Vec::new();
     for (name, peer) in [

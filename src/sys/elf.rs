@@ -29,7 +29,7 @@ pub(crate) struct Object {
 
 /// One entry of a dynamic section (`Elf64_Dyn`).
 #[repr(C)]
-struct Dynamic {
+pub(super) struct Dynamic {
     tag: i64,
     value: usize,
 }
@@ -55,8 +55,10 @@ const DT_VERSYM: i64 = 0x6fff_fff0;
 
 const STT_OBJECT: u8 = 1;
 const STT_FUNC: u8 = 2;
+const STT_TLS: u8 = 6;
 const STT_GNU_IFUNC: u8 = 10;
 const SHN_UNDEF: u16 = 0;
+const SHN_ABS: u16 = 0xfff1;
 
 #[cfg(target_arch = "x86_64")]
 const POINTER_RELOCATIONS: [u32; 3] = [1, 6, 7]; // R_X86_64_64, GLOB_DAT, JUMP_SLOT
@@ -124,10 +126,8 @@ fn find_in_libc(name: &CStr) -> Option<usize> {
     let mut at = unsafe { debug.as_ref() }.map_or(core::ptr::null(), |debug| debug.first);
     // SAFETY: null, or an element of the loader's list.
     while let Some(map) = unsafe { at.as_ref() } {
-        let mut object = Object::at(map.base);
-        if !map.dynamic.is_null() {
-            object.read_dynamic(map.dynamic);
-        }
+        // SAFETY: of the loader's list.
+        let object = unsafe { Object::listed(map.base, map.dynamic) };
         if object.function(c"gnu_get_libc_version").is_some() {
             return object.function(name);
         }
@@ -187,20 +187,38 @@ impl Object {
             segment_count: info.dlpi_phnum.into(),
             ..Object::at(base)
         };
-        let Some(dynamic) = object.segments().iter().find(|s| s.p_type == libc::PT_DYNAMIC) else {
-            return object;
-        };
-        object.read_dynamic(base.wrapping_add(dynamic.p_vaddr as usize) as *const Dynamic);
+        if let Some(place) =
+            object.segments().iter().find(|s| s.p_type == libc::PT_DYNAMIC).map(|s| s.p_vaddr)
+        {
+            // SAFETY: the dynamic section of a loaded object.
+            unsafe { object.read_dynamic(base.wrapping_add(place as usize) as *const Dynamic) };
+        }
         object
     }
 
-    fn read_dynamic(&mut self, mut entry: *const Dynamic) {
-        let base = self.base;
+    /// An object of which the loader's list tells where it was loaded to and where its dynamic section is.
+    ///
+    /// # Safety
+    ///
+    /// The object is loaded, and `dynamic` is null or its dynamic section.
+    pub(super) unsafe fn listed(base: usize, dynamic: *const Dynamic) -> Object {
+        let mut object = Object::at(base);
+        if !dynamic.is_null() {
+            // SAFETY: the caller's contract.
+            unsafe { object.read_dynamic(dynamic) };
+        }
+        object
+    }
+
+    /// # Safety
+    ///
+    /// `entry` begins the dynamic section of the loaded object.
+    unsafe fn read_dynamic(&mut self, mut entry: *const Dynamic) {
         loop {
             // SAFETY: the dynamic section of a loaded object is mapped and ends with DT_NULL.
             let Dynamic { tag, value } = unsafe { entry.read() };
             // glibc has relocated these addresses, except in the kernel's vdso.
-            let address = if value < base { value.wrapping_add(base) } else { value };
+            let address = if value < self.base { value.wrapping_add(self.base) } else { value };
             let [rela, plt] = &mut self.relocations;
             match tag {
                 0 => break,
@@ -217,6 +235,72 @@ impl Object {
                 _ => {}
             }
             entry = entry.wrapping_add(1);
+        }
+    }
+
+    /// Where the object's dynamic section is; null where it has none.
+    pub(super) fn dynamic(&self) -> *const Dynamic {
+        let own = self.segments().iter().find(|s| s.p_type == libc::PT_DYNAMIC);
+        own.map_or(core::ptr::null(), |s| self.base.wrapping_add(s.p_vaddr as usize) as *const Dynamic)
+    }
+
+    /// The difference between addresses in memory and in the object's file.
+    pub(super) fn base(&self) -> usize {
+        self.base
+    }
+
+    /// The name and the address of the symbol in which `address` lies, the same that dladdr(3) finds: of
+    /// those that begin last, the first in the order of the hash table.
+    pub(crate) fn symbol_around(&self, address: usize) -> Option<(&'static CStr, usize)> {
+        if !self.is_dynamic() {
+            return None;
+        }
+        let mut best: Option<&libc::Elf64_Sym> = None;
+        self.for_each_hashed(&mut |symbol| {
+            let start = self.base.wrapping_add(symbol.st_value as usize);
+            let is_one = (symbol.st_shndx != SHN_UNDEF || symbol.st_value != 0)
+                && symbol.st_shndx != SHN_ABS
+                && symbol.st_info & 15 != STT_TLS
+                && (symbol.st_name as usize) < self.strings_len;
+            let is_point = symbol.st_shndx == SHN_UNDEF || symbol.st_size == 0;
+            let around = (is_point && address == start)
+                || (address >= start && address < start.wrapping_add(symbol.st_size as usize));
+            if is_one && around && best.is_none_or(|best| best.st_value < symbol.st_value) {
+                best = Some(symbol);
+            }
+        });
+        let symbol = best?;
+        // SAFETY: st_name is an offset into the object's string table.
+        let name = unsafe { CStr::from_ptr(self.strings.wrapping_add(symbol.st_name as usize)) };
+        Some((name, self.base.wrapping_add(symbol.st_value as usize)))
+    }
+
+    /// Shows the symbols that can be found by name.
+    fn for_each_hashed<'s>(&'s self, visit: &mut dyn FnMut(&'s libc::Elf64_Sym)) {
+        // SAFETY: indices come from the object's own hash tables.
+        let symbol = |index: u32| unsafe { &*self.symbols.wrapping_add(index as usize) };
+        if self.gnu_hash.is_null() {
+            if !self.sysv_hash.is_null() {
+                // SAFETY: the table starts with the numbers of buckets and chains; these are as many as
+                // there are symbols.
+                let [_, count] = unsafe { *self.sysv_hash.cast::<[u32; 2]>() };
+                let is_global = |symbol: &libc::Elf64_Sym| matches!(symbol.st_info >> 4, 1 | 2);
+                (0..count).map(symbol).filter(|symbol| is_global(symbol)).for_each(visit);
+            }
+            return;
+        }
+        // SAFETY: the table starts with four words.
+        let [buckets, first, bloom_words, _] = unsafe { *self.gnu_hash.cast::<[u32; 4]>() };
+        let table = self.gnu_hash.wrapping_add(4 + 2 * bloom_words as usize);
+        for bucket in 0..buckets {
+            // SAFETY: `bucket` is below the number of buckets.
+            let mut index = unsafe { *table.wrapping_add(bucket as usize) };
+            while index >= first && index != 0 {
+                visit(symbol(index));
+                // SAFETY: chains run through the table up to an entry with bit 0 set.
+                let entry = unsafe { *table.wrapping_add(buckets as usize + (index - first) as usize) };
+                index = if entry & 1 != 0 { 0 } else { index + 1 };
+            }
         }
     }
 

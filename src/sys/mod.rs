@@ -3,10 +3,12 @@
 //! Never: touches errno, calls into the C library on an allocation call, allocates from a heap.
 
 pub(crate) mod barrier;
+pub(crate) mod callers_stack;
 pub(crate) mod elf;
 pub(crate) mod environment;
 pub(crate) mod exit;
 pub(crate) mod file;
+pub(crate) mod find;
 pub(crate) mod futex;
 pub(crate) mod kept;
 pub(crate) mod maps;
@@ -15,7 +17,9 @@ pub(crate) mod probe;
 pub(crate) mod stack;
 mod syscall;
 pub(crate) mod thread;
+pub(crate) mod ticks;
 pub(crate) mod tls;
+pub(crate) mod unwind;
 
 /// The address of a weak symbol, null where nobody defines it.
 macro_rules! weak {

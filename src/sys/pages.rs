@@ -15,6 +15,29 @@ pub(crate) fn reserve(len: usize) -> Option<*mut u8> {
     usable(syscall::mmap(len, libc::MAP_NORESERVE))
 }
 
+/// A part of a file as memory, shared with whoever reads the file. `offset` is a multiple of the
+/// kernel's page size.
+pub(crate) fn map_file(fd: i32, offset: u64, len: usize) -> Option<*mut u8> {
+    usable(syscall::mmap_file(fd, offset, len))
+}
+
+/// Readies pages for writing, so that they are not faulted in one by one. A kernel that cannot, does not.
+pub(crate) fn touch(at: *mut u8, len: usize) {
+    const MADV_POPULATE_WRITE: i32 = 23;
+    syscall::madvise(at, len, MADV_POPULATE_WRITE);
+}
+
+/// New zeroed memory that a fork child finds zeroed again; `None` where the kernel has none, or cannot.
+pub(crate) fn map_wiped_on_fork(len: usize) -> Option<*mut u8> {
+    let at = map(len)?;
+    if syscall::madvise(at, len, libc::MADV_WIPEONFORK) == 0 {
+        return Some(at);
+    }
+    // SAFETY: mapped above, and nobody knows it.
+    unsafe { unmap(at, len) };
+    None
+}
+
 fn usable(result: isize) -> Option<*mut u8> {
     (!(-4095..0).contains(&result)).then_some(result as *mut u8)
 }

@@ -37,6 +37,20 @@ pub(super) fn mmap(len: usize, flags: i32) -> isize {
     unsafe { raw(libc::SYS_mmap, [0, len, prot, flags, usize::MAX, 0]) }
 }
 
+/// A part of a file, shared, or a negative error number.
+pub(super) fn mmap_file(fd: i32, offset: u64, len: usize) -> isize {
+    let prot = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+    let flags = libc::MAP_SHARED as usize;
+    // SAFETY: without MAP_FIXED no existing mapping is touched.
+    unsafe { raw(libc::SYS_mmap, [0, len, prot, flags, fd as usize, offset as usize]) }
+}
+
+/// Advice that changes no contents that this process could see.
+pub(super) fn madvise(at: *mut u8, len: usize, advice: i32) -> isize {
+    // SAFETY: of the advices that are given here, none changes memory of this process.
+    unsafe { raw(libc::SYS_madvise, [at as usize, len, advice as usize, 0, 0, 0]) }
+}
+
 /// # Safety
 ///
 /// The range is a whole mapping that nobody uses any more.
@@ -97,11 +111,14 @@ pub(crate) fn on_signal_stack() -> bool {
 
 /// Monotonic time in nanoseconds.
 pub(crate) fn monotonic_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// The time of one of the kernel's clocks, in nanoseconds.
+pub(crate) fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a live timespec.
-    unsafe {
-        raw(libc::SYS_clock_gettime, [libc::CLOCK_MONOTONIC as usize, &raw mut now as usize, 0, 0, 0, 0])
-    };
+    unsafe { raw(libc::SYS_clock_gettime, [clock as usize, &raw mut now as usize, 0, 0, 0, 0]) };
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn is_dead(thread: Thread) -> bool {
     syscall::probe_thread(thread.pid, thread.tid) == -(libc::ESRCH as isize)
 }
 
-pub(crate) use syscall::{give_way, monotonic_ns, on_signal_stack};
+pub(crate) use syscall::{clock_ns, give_way, monotonic_ns, on_signal_stack};
 
 /// The address of this thread's errno, which stays the same as long as the thread lives.
 pub(crate) fn errno_location() -> *mut i32 {

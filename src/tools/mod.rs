@@ -8,6 +8,7 @@ pub mod check;
 pub mod fail;
 mod glibc;
 mod path;
+pub mod trace;
 pub mod usage;
 mod words;
 

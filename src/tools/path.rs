@@ -23,7 +23,7 @@ impl Path {
 
     /// Becomes the name that `pattern` stands for with this number; an error is `EINVAL` for a percent sign that
     /// stands for nothing, and for an empty name, `ENAMETOOLONG`.
-    fn expand(&mut self, pattern: &[u8], number: u64) -> Result<(), i32> {
+    pub(super) fn expand(&mut self, pattern: &[u8], number: u64) -> Result<(), i32> {
         *self = Path::new();
         let mut text = Text::cut(&mut self.bytes);
         let mut rest = pattern;
@@ -45,6 +45,10 @@ impl Path {
             }
         }
         let len = text.bytes().len();
+        self.set_len(len)
+    }
+
+    fn set_len(&mut self, len: usize) -> Result<(), i32> {
         match len {
             0 => Err(libc::EINVAL),
             LONGEST => Err(libc::ENAMETOOLONG),
@@ -53,6 +57,22 @@ impl Path {
                 Ok(())
             }
         }
+    }
+
+    /// Becomes this name, percent signs and all. Errors as of `expand`.
+    pub(super) fn copy(&mut self, name: &[u8]) -> Result<(), i32> {
+        *self = Path::new();
+        let mut text = Text::cut(&mut self.bytes);
+        let len = text.add(name).bytes().len();
+        self.set_len(len)
+    }
+
+    /// Adds a point and a number.
+    pub(super) fn append(&mut self, number: u64) -> Result<(), i32> {
+        let len = self.len;
+        let mut text = Text::cut(self.bytes.get_mut(len..).unwrap_or(&mut []));
+        let more = text.add(b".").decimal(number).bytes().len();
+        self.set_len(len + more)
     }
 
     /// Whether a pattern is one: for a check before anything is done.
@@ -77,7 +97,7 @@ impl Path {
 
     /// Opens the file that `pattern` names for writing behind what is there; with `%n` a new one always.
     /// `path` receives the name.
-    pub(super) fn append(pattern: &[u8], path: &mut Path) -> Result<i32, i32> {
+    pub(super) fn open_at_end(pattern: &[u8], path: &mut Path) -> Result<i32, i32> {
         if pattern.windows(2).any(|two| two == b"%n") {
             return Path::create(pattern, path);
         }
@@ -90,7 +110,7 @@ impl Path {
         self.bytes.get(..self.len).unwrap_or(&[])
     }
 
-    fn with_nul(&self) -> &[u8] {
+    pub(super) fn with_nul(&self) -> &[u8] {
         self.bytes.get(..=self.len).unwrap_or(&[0])
     }
 }

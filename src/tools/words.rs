@@ -1,7 +1,7 @@
 //! The little language of the environment variable `MEMHOOK`: words with spaces between them, each a tool
 //! with its settings, `fail=nth:3,above:4096`. One wrong word, and nothing is started.
 
-use super::{check, fail, glibc, say, usage};
+use super::{check, fail, glibc, say, trace, usage};
 use crate::sys::environment;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -27,7 +27,7 @@ pub(super) enum Wrong {
 }
 
 /// All tools, in the order in which they are started.
-const TOOLS: [&Tool; 4] = [&glibc::TOOL, &usage::TOOL, &check::TOOL, &fail::TOOL];
+const TOOLS: [&Tool; 5] = [&glibc::TOOL, &usage::TOOL, &trace::TOOL, &check::TOOL, &fail::TOOL];
 
 /// The variable has not been read.
 const UNREAD: u32 = 0;

@@ -19,8 +19,8 @@ ln -sf libmemhook.so.0 "$dist/lib/libmemhook.so"
 
 # The library's own object is complete without Rust's runtime, as nothing in it can panic.
 nm -D --defined-only "$build/libmemhook.so" | awk '$3 ~ /^memhook_/ { print $3 }' > "$work/keep"
-# And the names that glibc's tools have.
-printf '%s\n' mcheck mcheck_pedantic mcheck_check_all mprobe >> "$work/keep"
+# And the names of glibc's functions that tools take over.
+printf '%s\n' mcheck mcheck_pedantic mcheck_check_all mprobe mtrace muntrace >> "$work/keep"
 echo memhook_current >> "$work/keep"
 build=$(cd "$build" && pwd)
 (cd "$work" && ar t "$build/libmemhook.a" | grep '^memhook\.memhook\.' > members &&

@@ -11,7 +11,7 @@ have git || need="$need git"
 have sqlite3 || need="$need sqlite3"
 have node || need="$need nodejs"
 have pkg-config || need="$need pkg-config"
-have memusagestat || need="$need libc-devtools"
+{ have memusagestat && have mtrace; } || need="$need libc-devtools"
 have valgrind || need="$need valgrind"
 [ -e /usr/lib/x86_64-linux-gnu/libjemalloc.so.2 ] || [ -e /usr/lib/aarch64-linux-gnu/libjemalloc.so.2 ] ||
   need="$need libjemalloc2"

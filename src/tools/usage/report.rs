@@ -39,7 +39,7 @@ impl Target {
 
     fn open(&self) -> Result<Kept, i32> {
         let mut path = Path::new();
-        Path::append(self.pattern(), &mut path).map(Kept::keep)
+        Path::open_at_end(self.pattern(), &mut path).map(Kept::keep)
     }
 
     fn pattern(&self) -> &[u8] {

@@ -1,0 +1,178 @@
+//! Which object an address lies in, for use on an allocation call: without the loader's locks.
+//!
+//! dladdr(3) and dl_iterate_phdr(3) take locks that another thread may hold while it waits for a lock of
+//! the program's that this one holds. `_dl_find_object` (glibc 2.35) takes none. Where it is missing, only
+//! objects are found that were there when [`prepare`] was called.
+
+use super::elf::{Dynamic, Object, for_each_object};
+use super::weak;
+use core::cell::UnsafeCell;
+use core::ffi::{CStr, c_char, c_int};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+core::arch::global_asm!(".weak _dl_find_object", ".weak program_invocation_name");
+
+/// glibc's `struct dl_find_object`.
+#[repr(C)]
+struct Answer {
+    flags: u64,
+    start: usize,
+    end: usize,
+    map: *const LinkMap,
+    eh_frame: *const u8,
+    reserved: [u64; 7],
+}
+
+/// The public part of glibc's `struct link_map`.
+#[repr(C)]
+struct LinkMap {
+    base: usize,
+    name: *const c_char,
+    dynamic: *const Dynamic,
+}
+
+/// An object and what tells it from one that is loaded to the same place later.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The addresses from the object's first to behind its last.
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// The difference between addresses in memory and in the object's file.
+    pub(crate) base: usize,
+    name: *const c_char,
+    dynamic: *const Dynamic,
+    /// Its `.eh_frame_hdr`; null where it has none or that is not known.
+    pub(crate) unwind: *const u8,
+}
+
+type Find = unsafe extern "C" fn(*const u8, *mut Answer) -> c_int;
+
+fn loader() -> Option<Find> {
+    let function = weak!(_dl_find_object);
+    // SAFETY: null, or glibc's function, which has this type.
+    unsafe { core::mem::transmute::<*const (), Option<Find>>(function) }
+}
+
+/// The objects that were there at the start, where the loader has no function for this.
+struct Objects {
+    count: AtomicU32,
+    all: UnsafeCell<[Option<Found>; MOST]>,
+}
+
+const MOST: usize = 128;
+const UNREAD: u32 = u32::MAX;
+const READING: u32 = u32::MAX - 1;
+
+// SAFETY: `all` is written by who changed `count` from UNREAD, and read after that has a number.
+unsafe impl Sync for Objects {}
+
+static OBJECTS: Objects =
+    Objects { count: AtomicU32::new(UNREAD), all: UnsafeCell::new([const { None }; MOST]) };
+
+/// Must be called before [`find`], by who holds none of the loader's locks in another thread's way.
+pub(crate) fn prepare() {
+    let first = || {
+        // ORDERING [objects]: Acquire and Acquire. Decides who reads them. Other end: below.
+        OBJECTS.count.compare_exchange(UNREAD, READING, Ordering::Acquire, Ordering::Acquire).is_ok()
+    };
+    if loader().is_some() || !first() {
+        return;
+    }
+    let mut count = 0;
+    // SAFETY: nobody else changes them (above), and nobody reads them yet.
+    let all = unsafe { &mut *OBJECTS.all.get() };
+    for_each_object(&mut |object| {
+        if let Some(place) = all.get_mut(count) {
+            let (start, end) = object.range();
+            let name = object.name().as_ptr();
+            let (base, dynamic) = (object.base(), object.dynamic());
+            *place = Some(Found { start, end, base, name, dynamic, unwind: core::ptr::null() });
+            count += 1;
+        }
+        count < MOST
+    });
+    // ORDERING [objects]: Release. Whoever sees the number sees the objects. Other end: `find`.
+    OBJECTS.count.store(count as u32, Ordering::Release);
+}
+
+/// The object that `address` lies in. No lock, no allocation.
+#[inline(never)]
+pub(crate) fn find(address: usize) -> Option<Found> {
+    let Some(loader) = loader() else {
+        // ORDERING [objects]: Acquire. Other end: `prepare`.
+        let count = OBJECTS.count.load(Ordering::Acquire);
+        if count >= READING {
+            return None;
+        }
+        // SAFETY: not written after there is a number.
+        let all = unsafe { &*OBJECTS.all.get() };
+        let holds = |found: &&Found| (found.start..found.end).contains(&address);
+        return all.iter().flatten().find(holds).copied();
+    };
+    let mut answer = core::mem::MaybeUninit::<Answer>::zeroed();
+    // SAFETY: glibc's function fills in an answer of this form; any address may be asked for.
+    if unsafe { loader(address as *const u8, answer.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: filled in, and zero before.
+    let answer = unsafe { answer.assume_init() };
+    let mut map = [0u8; size_of::<LinkMap>()];
+    // The object of a stray address may be going at this moment: its description is read in a way that
+    // cannot fault, where the kernel lets us.
+    let map = if super::file::peek(answer.map as usize, &mut map) == map.len() {
+        // SAFETY: as many bytes as a description has, and any bytes are one.
+        unsafe { map.as_ptr().cast::<LinkMap>().read_unaligned() }
+    } else {
+        // SAFETY: the loader's description of a loaded object.
+        unsafe { answer.map.read() }
+    };
+    Some(Found {
+        start: answer.start,
+        end: answer.end,
+        base: map.base,
+        name: map.name,
+        dynamic: map.dynamic,
+        unwind: answer.eh_frame,
+    })
+}
+
+impl Found {
+    /// The object's path as it was loaded; for the program itself, the name by which it was started. The
+    /// object must be loaded still: an address in it is being executed.
+    pub(crate) fn name(&self) -> &'static [u8] {
+        let own = if self.name.is_null() {
+            c""
+        } else {
+            // SAFETY: the loader's string, which lives as long as the object.
+            unsafe { CStr::from_ptr(self.name) }
+        };
+        if own.is_empty() { program() } else { own.to_bytes() }
+    }
+
+    /// Whether this is the program itself.
+    pub(crate) fn is_program(&self) -> bool {
+        // SAFETY: the loader's string, which lives as long as the object.
+        self.name.is_null() || unsafe { self.name.read() } == 0
+    }
+
+    /// The name and the address of the symbol in which `address` lies. As for [`name`](Found::name).
+    pub(crate) fn symbol_around(&self, address: usize) -> Option<(&'static CStr, usize)> {
+        // SAFETY: the object is loaded (this method's condition), and the loader says where its section is.
+        unsafe { Object::listed(self.base, self.dynamic) }.symbol_around(address)
+    }
+}
+
+/// The name by which the program was started; empty before the C library knows it.
+fn program() -> &'static [u8] {
+    let variable = weak!(program_invocation_name).cast::<*const c_char>();
+    if variable.is_null() {
+        return &[];
+    }
+    // SAFETY: the C library's variable.
+    let name = unsafe { variable.read() };
+    if name.is_null() {
+        return &[];
+    }
+    // SAFETY: a string that lives as long as the process.
+    unsafe { CStr::from_ptr(name) }.to_bytes()
+}
