@@ -92,8 +92,6 @@ pub(crate) struct Record {
     /// What answers the calls that this thread makes inside a callback; null: the backend. See
     /// `dispatch::Inner`, which it is.
     pub(crate) inner: AtomicPtr<c_void>,
-    /// What hooks keep for this record's threads, by key; null at first. See `local`.
-    pub(crate) locals: AtomicPtr<AtomicPtr<u8>>,
     /// Generation (20 bits), process (22), thread (22); the last 0 where nobody has it.
     owner: AtomicU64,
     /// Tells this thread's use of the record from all others; stays the same across fork.
@@ -107,7 +105,12 @@ pub(crate) struct Record {
     /// wants to know. Written by the stubs.
     pub(crate) came_with: [AtomicUsize; 2],
     link: Link<Record>,
+    /// What hooks keep for this record's threads, by key; null at first. See `local`.
+    pub(crate) locals: [AtomicPtr<u8>; LOCALS + 1],
 }
+
+/// The largest key of `locals`. There is no key 0: its place stays null.
+pub(crate) const LOCALS: usize = 64;
 
 /// A `memhook_call` that a thread fills in where it stands: what never changes in the usual calls is there.
 #[repr(C)]

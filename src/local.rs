@@ -11,10 +11,10 @@
 
 use crate::guard::{self, Record};
 use crate::scratch;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many keys there can be.
-const KEYS: usize = 64;
+const KEYS: usize = guard::LOCALS;
 
 /// Memory of different threads shares no cache line, nor a pair of them.
 const ALIGN: usize = 128;
@@ -53,47 +53,23 @@ pub(crate) fn known(key: u32) -> *mut u8 {
 
 #[inline(always)]
 fn known_of(record: &Record, key: u32) -> *mut u8 {
-    let null = core::ptr::null_mut();
-    let index = (key as usize).wrapping_sub(1);
+    let place = record.locals.get(key as usize);
     // ORDERING [none]: Relaxed. Written by this thread.
-    let all = record.locals.load(Ordering::Relaxed);
-    if all.is_null() || index >= KEYS {
-        return null;
-    }
-    // SAFETY: `KEYS` places, never unmapped.
-    let place = unsafe { &*all.wrapping_add(index) };
-    // ORDERING [none]: Relaxed. Written by this thread.
-    place.load(Ordering::Relaxed)
+    place.map_or(core::ptr::null_mut(), |place| place.load(Ordering::Relaxed))
 }
 
-/// A signal handler of this thread may do the same at the same time: each place is decided by an exchange.
+/// A signal handler of this thread may do the same at the same time: the place is decided by an exchange.
 #[cold]
 #[inline(never)]
 fn first(key: u32) -> *mut u8 {
     let null = core::ptr::null_mut;
-    let none = core::ptr::null_mut();
-    let index = (key as usize).wrapping_sub(1);
-    let Some(record) = guard::record() else { return null() };
-    let Some(bytes) = BYTES.get(index) else { return null() };
+    let bytes = BYTES.get((key as usize).wrapping_sub(1));
     // ORDERING [key]: Acquire. Other end: `create`.
-    let bytes = bytes.load(Ordering::Acquire);
-    if bytes == 0 {
+    let Some(bytes @ 1..) = bytes.map(|bytes| bytes.load(Ordering::Acquire)) else { return null() };
+    let Some(place) = guard::record().and_then(|record| record.locals.get(key as usize)) else {
         return null();
-    }
-    // ORDERING [none]: Relaxed. Written by this thread.
-    let mut all = record.locals.load(Ordering::Relaxed);
-    if all.is_null() {
-        let Some(fresh) = scratch::permanent(KEYS * size_of::<AtomicPtr<u8>>(), ALIGN) else { return null() };
-        let fresh = fresh.cast();
-        // ORDERING [local]: Release and Relaxed. Zeroes before the place of the array. Other end: `each`.
-        all = match record.locals.compare_exchange(none, fresh, Ordering::Release, Ordering::Relaxed) {
-            Ok(_) => fresh,
-            Err(before) => before,
-        };
-    }
+    };
     let Some(fresh) = scratch::permanent(bytes.next_multiple_of(ALIGN), ALIGN) else { return null() };
-    // SAFETY: `KEYS` places, never unmapped; `index` is one of them, since `BYTES` has it.
-    let place = unsafe { &*all.wrapping_add(index) };
     // ORDERING [local]: Release and Relaxed. Zeroes before the place of the memory. Other end: `each`.
     match place.compare_exchange(null(), fresh, Ordering::Release, Ordering::Relaxed) {
         Ok(_) => fresh,
@@ -104,15 +80,8 @@ fn first(key: u32) -> *mut u8 {
 /// Shows every thread's memory, that of ended threads too, with the identity of its latest thread,
 /// until `visit` answers false.
 pub(crate) fn each(key: u32, visit: &mut dyn FnMut(*mut u8, u64) -> bool) {
-    let index = (key as usize).wrapping_sub(1);
-    for record in guard::records().filter(|_| index < KEYS) {
-        // ORDERING [local]: Acquire. Other end: `first`.
-        let all = record.locals.load(Ordering::Acquire);
-        if all.is_null() {
-            continue;
-        }
-        // SAFETY: `KEYS` places, never unmapped.
-        let place = unsafe { &*all.wrapping_add(index) };
+    for record in guard::records() {
+        let Some(place) = record.locals.get(key as usize) else { return };
         // ORDERING [local]: Acquire. Other end: `first`.
         let memory = place.load(Ordering::Acquire);
         if !memory.is_null() && !visit(memory, record.identity()) {

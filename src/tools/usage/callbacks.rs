@@ -128,9 +128,11 @@ unsafe extern "C" fn malloc<const DATA: bool>(
         // SAFETY: of this call.
         return unsafe { calloc::<DATA>(next, requested, asked, session) };
     }
-    // What does not fit fails below, as it would without us.
+    let Some(more) = requested.checked_add(HEADER) else {
+        return failed(session, Kind::Malloc);
+    };
     // SAFETY: of this call.
-    let at = unsafe { memhook_next_malloc(next, requested.saturating_add(HEADER)) };
+    let at = unsafe { memhook_next_malloc(next, more) };
     if !DATA
         && !at.is_null()
         && let Some(counts) = session.known_counts()

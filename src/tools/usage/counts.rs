@@ -209,8 +209,10 @@ impl Counts {
     #[inline(always)]
     pub(super) fn usual_block_gone(&self, requested: usize) -> bool {
         let gone = read(&self.gone).wrapping_add(requested as u64);
-        let usual = self.is_within(read(&self.made).wrapping_sub(gone) as i64)
-            && self.is_reached(tls::stack_pointer());
+        // Only whether the stack is deeper: how high it begins is seen where blocks are made.
+        // ORDERING [none]: Relaxed. See `forget_stack`.
+        let usual = tls::stack_pointer() >= self.deepest.load(Ordering::Relaxed)
+            && self.is_within(read(&self.made).wrapping_sub(gone) as i64);
         if usual {
             // ORDERING [none]: Relaxed. A statistic that this thread alone writes.
             self.gone.store(gone, Ordering::Relaxed);
