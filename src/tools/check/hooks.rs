@@ -31,9 +31,6 @@ const USUAL: u32 = HEADER.trailing_zeros();
 /// From here on the kernel is left to clear what a calloc asks for.
 const LARGE_CALLOC: usize = 128 * 1024;
 
-/// From here on a realloc of a large block is left to the backend, which may move pages instead of bytes.
-const LARGE: usize = 32 * 1024;
-
 /// The callbacks: `EXTRA` where more than the usual is asked for, see [`settings`].
 pub(super) fn table<const EXTRA: bool>(wants_frames: bool) -> memhook_interceptor {
     memhook_interceptor {
@@ -412,7 +409,8 @@ unsafe fn resize<const EXTRA: bool>(
         unsafe { header.make(kind.resized(requested, call.entry), origin::<EXTRA>(call), number) };
         return cell.block();
     }
-    if !kind.is_direct() || (before >= LARGE && requested >= LARGE && places::take_away(cell)) {
+    // Larger blocks are left where they are if the backend can, which may also move pages instead of bytes.
+    if !kind.is_direct() || (before.min(requested) > SMALL && places::take_away(cell)) {
         // SAFETY: the caller's contract.
         return unsafe { resize_whole::<EXTRA>(next, cell, kind, requested, call) };
     }

@@ -40,7 +40,13 @@ mod backend {
 mod entry {
     unsafe extern "C" fn stub() {}
     pub(crate) const TABLES: crate::chain::Tables =
-        crate::chain::Tables { first: [stub; 13], observing: [Some(stub); 13], full: [stub; 13] };
+        crate::chain::Tables {
+            first: [stub; 13],
+            observing: [Some(stub); 13],
+            full: [stub; 13],
+            observing_frames: [Some(stub); 13],
+            full_frames: [stub; 13],
+        };
 }
 
 mod sys {
