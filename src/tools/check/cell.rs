@@ -38,6 +38,7 @@
 //! | `break` | `open` Release             | `Cell::look` Acquire  | that they change, before they do |
 
 use super::bytes::{self, Sixteen};
+use super::kind::{FreedIn, Kind};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// What is known of a block. Nothing of it is read without `seal` having been checked.
@@ -89,23 +90,6 @@ pub(super) const ROUND: usize = 16;
 pub(super) const ZONE_BYTE: u8 = 0xd7;
 const ZONE_WORD: u64 = 0x0101_0101_0101_0101 * ZONE_BYTE as u64;
 
-// Of `Header::kind`: bits 0 to 46 are the requested size.
-const SIZE_BITS: u32 = 47;
-const SIZE: u64 = (1 << SIZE_BITS) - 1;
-/// 6 bits: from the beginning of the backend's memory to the block, as a power of two.
-const OFFSET_SHIFT: u32 = SIZE_BITS;
-/// 4 bits: the entry point.
-const ENTRY_SHIFT: u32 = OFFSET_SHIFT + 6;
-/// The memory came straight from the backend: it can be given back to it at any time. Else it came through
-/// other interceptors, and goes back through them in the call that frees it.
-const DIRECT: u64 = 1 << 62;
-
-/// The largest size that a block can have.
-pub(super) const LARGEST: usize = 1 << (SIZE_BITS - 1);
-
-/// The memory begins 8 bytes further before the block: an interceptor below gave an odd pointer.
-const ODD: u64 = 1 << 63;
-
 /// Words that are not the seal of any state with more than a chance of 2^-64.
 const CHANGING: u64 = 0;
 const LIVE: u64 = 0xa5c3_96e7_d21b_8f4d;
@@ -115,29 +99,6 @@ const FREED: u64 = 0x93d1_b8f6_4c2e_a597;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cell(*mut Header);
 
-/// Who freed a block, by which entry point, and what it was filled with: `Header::freed_in`.
-#[derive(Clone, Copy)]
-pub(super) struct FreedIn(pub(super) u64);
-
-impl FreedIn {
-    #[inline(always)]
-    pub(super) fn new(thread: u64, entry: u32, poison: u64) -> FreedIn {
-        FreedIn(thread & 0xffff_ffff | u64::from(entry) << 32 | poison << 56)
-    }
-
-    pub(super) fn thread(self) -> u64 {
-        self.0 & 0xffff_ffff
-    }
-
-    pub(super) fn entry(self) -> u32 {
-        (self.0 >> 32) as u32 & 15
-    }
-
-    pub(super) fn poison(self) -> u8 {
-        (self.0 >> 56) as u8
-    }
-}
-
 /// What a header says, its seal being right.
 #[derive(Clone, Copy)]
 pub(super) struct Facts {
@@ -146,72 +107,6 @@ pub(super) struct Facts {
     pub(super) made_in: u64,
     pub(super) freer: u64,
     pub(super) freed_in: FreedIn,
-}
-
-/// The first word of a header.
-#[derive(Clone, Copy)]
-pub(super) struct Kind(u64);
-
-impl Kind {
-    /// Of a block of `requested` bytes, at most `LARGEST`, `1 << offset_bits` bytes into its memory.
-    #[inline(always)]
-    pub(super) fn new(requested: usize, offset_bits: u32, entry: u32, direct: bool) -> Kind {
-        let direct = if direct { DIRECT } else { 0 };
-        Kind(
-            requested as u64
-                | u64::from(offset_bits) << OFFSET_SHIFT
-                | u64::from(entry) << ENTRY_SHIFT
-                | direct,
-        )
-    }
-
-    #[inline(always)]
-    pub(super) fn requested(self) -> usize {
-        (self.0 & SIZE) as usize
-    }
-
-    #[inline(always)]
-    pub(super) fn entry(self) -> u32 {
-        (self.0 >> ENTRY_SHIFT) as u32 & 15
-    }
-
-    #[inline(always)]
-    pub(super) fn offset(self) -> usize {
-        1 << (self.0 >> OFFSET_SHIFT & 63)
-    }
-
-    /// The same, with the memory beginning 8 bytes further before.
-    pub(super) fn odd(self) -> Kind {
-        Kind(self.0 | ODD)
-    }
-
-    /// Undoes [`Kind::odd`].
-    pub(super) fn even(self) -> Kind {
-        Kind(self.0 & !ODD)
-    }
-
-    /// Where the backend's memory begins, or what the interceptors below gave.
-    pub(super) fn whole(self, cell: Cell) -> *mut u8 {
-        let odd = if self.0 & ODD == 0 { 0 } else { 8 };
-        cell.block().wrapping_sub(self.offset() + odd)
-    }
-
-    #[inline(always)]
-    pub(super) fn is_direct(self) -> bool {
-        self.0 & DIRECT != 0
-    }
-
-    /// Whether the cell has the usual form, in memory straight from the backend.
-    #[inline(always)]
-    pub(super) fn is_usual(self) -> bool {
-        const USUAL: u64 = DIRECT | (HEADER.trailing_zeros() as u64) << OFFSET_SHIFT;
-        self.0 & (DIRECT | 63 << OFFSET_SHIFT) == USUAL
-    }
-
-    /// The same block, changed by a realloc.
-    pub(super) fn resized(self, requested: usize, entry: u32) -> Kind {
-        Kind(self.0 & !(SIZE | 15 << ENTRY_SHIFT) | requested as u64 | u64::from(entry) << ENTRY_SHIFT)
-    }
 }
 
 /// The bytes of memory that a block needs behind its beginning.

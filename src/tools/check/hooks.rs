@@ -5,23 +5,22 @@
 //! It stands nearest the program. Where no interceptor is below it, its cells are the backend's memory, which it
 //! may keep and use again; otherwise they go back through those in the call that frees them.
 
-use super::cell::{Cell, FreedIn, HEADER, Kind, LARGEST, State, tail};
+use super::cell::{Cell, HEADER, State, tail};
 use super::faults::{self, Fault};
 use super::frames;
+use super::kind::{FreedIn, Kind, LARGEST};
 use super::places;
 use super::report::{Finder, deliver};
+use super::resize;
 use super::settings;
 use super::shelves::{SMALL, Shelves, class_of, give_back};
 use super::walk;
 use super::{MEMHOOK_CHECK_USE_OF_FREED, MEMHOOK_CHECK_WRONG_SIZE};
 use crate::abi::*;
-use crate::api::backend::{
-    memhook_backend_free, memhook_backend_malloc, memhook_backend_memalign, memhook_backend_realloc,
-};
+use crate::api::backend::{memhook_backend_free, memhook_backend_malloc, memhook_backend_memalign};
 use crate::api::local::memhook_thread;
 use crate::api::next::{
     memhook_next_free, memhook_next_is_backend, memhook_next_malloc, memhook_next_memalign,
-    memhook_next_realloc,
 };
 use core::ffi::c_void;
 
@@ -30,9 +29,6 @@ const USUAL: u32 = HEADER.trailing_zeros();
 
 /// From here on the kernel is left to clear what a calloc asks for.
 const LARGE_CALLOC: usize = 128 * 1024;
-
-/// From here on a realloc of a large block is left to the backend, which may move pages instead of bytes.
-const LARGE: usize = 32 * 1024;
 
 /// The callbacks: `EXTRA` where more than the usual is asked for, see [`settings`].
 pub(super) fn table<const EXTRA: bool>(wants_frames: bool) -> memhook_interceptor {
@@ -45,7 +41,7 @@ pub(super) fn table<const EXTRA: bool>(wants_frames: bool) -> memhook_intercepto
         object: core::ptr::null(),
         user: core::ptr::null_mut(),
         malloc: Some(malloc::<EXTRA>),
-        realloc: Some(realloc::<EXTRA>),
+        realloc: Some(resize::realloc::<EXTRA>),
         memalign: Some(memalign::<EXTRA>),
         free: Some(free::<EXTRA>),
         usable_size: Some(usable_size),
@@ -53,7 +49,7 @@ pub(super) fn table<const EXTRA: bool>(wants_frames: bool) -> memhook_intercepto
     }
 }
 
-unsafe extern "C" fn malloc<const EXTRA: bool>(
+pub(super) unsafe extern "C" fn malloc<const EXTRA: bool>(
     next: *mut memhook_next,
     requested: usize,
     call: *const memhook_call,
@@ -79,7 +75,11 @@ unsafe extern "C" fn malloc<const EXTRA: bool>(
 ///
 /// `next` and `call` are those of a callback that is running.
 #[inline(always)]
-unsafe fn make<const EXTRA: bool>(next: *mut memhook_next, requested: usize, call: &memhook_call) -> *mut u8 {
+pub(super) unsafe fn make<const EXTRA: bool>(
+    next: *mut memhook_next,
+    requested: usize,
+    call: &memhook_call,
+) -> *mut u8 {
     // SAFETY: the caller's contract.
     let direct = unsafe { memhook_next_is_backend(next) } != 0;
     if requested <= SMALL
@@ -107,7 +107,7 @@ unsafe fn make<const EXTRA: bool>(next: *mut memhook_next, requested: usize, cal
 }
 
 #[inline(always)]
-fn origin<const EXTRA: bool>(call: &memhook_call) -> u64 {
+pub(super) fn origin<const EXTRA: bool>(call: &memhook_call) -> u64 {
     if EXTRA { frames::origin(call) } else { call.caller as u64 }
 }
 
@@ -118,7 +118,7 @@ fn origin<const EXTRA: bool>(call: &memhook_call) -> u64 {
 /// As [`make`].
 #[cold]
 #[inline(never)]
-unsafe fn make_fresh<const EXTRA: bool>(
+pub(super) unsafe fn make_fresh<const EXTRA: bool>(
     next: *mut memhook_next,
     requested: usize,
     call: &memhook_call,
@@ -148,7 +148,7 @@ unsafe fn make_fresh<const EXTRA: bool>(
 ///
 /// `whole` is null or has room for the offset, the block and the tail, and, if it is no multiple of 16, 8 bytes
 /// more; it is nobody's.
-unsafe fn dress(whole: *mut u8, kind: Kind, maker: u64) -> *mut u8 {
+pub(super) unsafe fn dress(whole: *mut u8, kind: Kind, maker: u64) -> *mut u8 {
     if whole.is_null() {
         return whole;
     }
@@ -220,7 +220,7 @@ unsafe extern "C" fn memalign<const EXTRA: bool>(
     block.cast()
 }
 
-unsafe extern "C" fn free<const EXTRA: bool>(
+pub(super) unsafe extern "C" fn free<const EXTRA: bool>(
     next: *mut memhook_next,
     block: *mut c_void,
     call: *const memhook_call,
@@ -264,7 +264,7 @@ unsafe extern "C" fn free<const EXTRA: bool>(
 /// A free that is not plainly right: reports what is wrong. The block's kind, if it can be given back.
 #[cold]
 #[inline(never)]
-fn judge_free(cell: Cell, call: &memhook_call) -> Option<Kind> {
+pub(super) fn judge_free(cell: Cell, call: &memhook_call) -> Option<Kind> {
     // SAFETY: a block of the tool's that the calling thread frees.
     let found = unsafe { faults::of_cell(cell, true) };
     found.iter().flatten().for_each(|fault| deliver(fault, Finder::Call(call)));
@@ -293,7 +293,7 @@ fn judge_free(cell: Cell, call: &memhook_call) -> Option<Kind> {
 /// A freed cell whose shelf is full takes the place of the oldest there, which goes to the queue.
 #[cold]
 #[inline(never)]
-fn overflows(class: usize, cell: Cell, call: &memhook_call) {
+pub(super) fn overflows(class: usize, cell: Cell, call: &memhook_call) {
     let oldest = Shelves::open().and_then(|shelves| {
         let oldest = shelves.take_any(class)?;
         shelves.put(class, cell).then_some(oldest)
@@ -332,7 +332,13 @@ fn leaves(cell: Cell, call: &memhook_call) {
 /// `next` and `call` are those of a callback that is running; the cell is live and sound enough, and its own.
 #[cold]
 #[inline(never)]
-unsafe fn release_large(next: *mut memhook_next, cell: Cell, kind: Kind, freer: u64, call: &memhook_call) {
+pub(super) unsafe fn release_large(
+    next: *mut memhook_next,
+    cell: Cell,
+    kind: Kind,
+    freer: u64,
+    call: &memhook_call,
+) {
     // SAFETY: the caller's contract.
     let header = unsafe { cell.header() };
     if !kind.is_direct() {
@@ -349,165 +355,6 @@ unsafe fn release_large(next: *mut memhook_next, cell: Cell, kind: Kind, freer: 
     // SAFETY: the caller's contract.
     unsafe { header.release(kind, freer, FreedIn::new(memhook_thread(), call.entry, poison), poison) };
     retire(cell, bytes, call);
-}
-
-unsafe extern "C" fn realloc<const EXTRA: bool>(
-    next: *mut memhook_next,
-    block: *mut c_void,
-    requested: usize,
-    call: *const memhook_call,
-    user: *mut c_void,
-) -> *mut c_void {
-    if block.is_null() {
-        // SAFETY: of this call.
-        return unsafe { malloc::<EXTRA>(next, requested, call, user) };
-    }
-    if requested == 0 {
-        // SAFETY: of this call.
-        unsafe { free::<EXTRA>(next, block, call, user) };
-        return core::ptr::null_mut();
-    }
-    // SAFETY: of this call.
-    let call = unsafe { &*call };
-    if EXTRA {
-        before(call);
-    }
-    let cell = Cell::of(block.cast());
-    // SAFETY: a block that this interceptor made.
-    let header = unsafe { cell.header() };
-    // SAFETY: as above; it is live.
-    let Some(kind) = unsafe { header.sound_live() }.or_else(|| judge_free(cell, call)) else {
-        return core::ptr::null_mut();
-    };
-    let before = kind.requested();
-    // SAFETY: of this call.
-    let new = unsafe { resize::<EXTRA>(next, cell, kind, requested, call) };
-    if EXTRA && requested > before {
-        // SAFETY: a block of so many bytes, or null.
-        unsafe { fill(new, before, requested, call) };
-    }
-    new.cast()
-}
-
-/// # Safety
-///
-/// As [`release_large`].
-unsafe fn resize<const EXTRA: bool>(
-    next: *mut memhook_next,
-    cell: Cell,
-    kind: Kind,
-    requested: usize,
-    call: &memhook_call,
-) -> *mut u8 {
-    // SAFETY: the caller's contract.
-    let header = unsafe { cell.header() };
-    let before = kind.requested();
-    if requested > LARGEST {
-        return core::ptr::null_mut();
-    }
-    if kind.is_usual() && before <= SMALL && requested <= SMALL && class_of(before) == class_of(requested) {
-        header.open();
-        let number = Shelves::open().map_or(memhook_thread() << 32, |shelves| shelves.next_number());
-        // SAFETY: the caller's contract; the room is the same.
-        unsafe { header.make(kind.resized(requested, call.entry), origin::<EXTRA>(call), number) };
-        return cell.block();
-    }
-    if !kind.is_direct() || (before >= LARGE && requested >= LARGE && places::take_away(cell)) {
-        // SAFETY: the caller's contract.
-        return unsafe { resize_whole::<EXTRA>(next, cell, kind, requested, call) };
-    }
-    // SAFETY: the caller's contract.
-    let new = unsafe { make::<EXTRA>(next, requested, call) };
-    if !new.is_null() {
-        // SAFETY: both blocks have so many bytes, and do not overlap.
-        unsafe { new.copy_from_nonoverlapping(cell.block(), before.min(requested)) };
-        // A stale pointer to the block is noticed, as after a free.
-        // SAFETY: the caller's contract.
-        unsafe { release_old::<EXTRA>(next, cell, kind, call) };
-    }
-    new
-}
-
-/// # Safety
-///
-/// As [`release_large`].
-unsafe fn release_old<const EXTRA: bool>(
-    next: *mut memhook_next,
-    cell: Cell,
-    kind: Kind,
-    call: &memhook_call,
-) {
-    if !(kind.is_usual() && kind.requested() <= SMALL) {
-        // SAFETY: the caller's contract.
-        return unsafe { release_large(next, cell, kind, origin::<EXTRA>(call), call) };
-    }
-    let poison = settings::poison();
-    let by = FreedIn::new(memhook_thread(), call.entry, poison);
-    // SAFETY: the caller's contract.
-    let header = unsafe { cell.header() };
-    // SAFETY: the caller's contract.
-    unsafe { header.release(kind, origin::<EXTRA>(call), by, poison) };
-    let class = class_of(kind.requested());
-    if !Shelves::open().is_some_and(|shelves| shelves.put(class, cell)) {
-        overflows(class, cell, call);
-    }
-}
-
-/// Leaves it to the backend, or to the interceptors below, to find another place.
-///
-/// # Safety
-///
-/// As [`release_large`], and nobody looks at the cell.
-unsafe fn resize_whole<const EXTRA: bool>(
-    next: *mut memhook_next,
-    cell: Cell,
-    kind: Kind,
-    requested: usize,
-    call: &memhook_call,
-) -> *mut u8 {
-    // SAFETY: the caller's contract.
-    let header = unsafe { cell.header() };
-    let whole = kind.whole(cell);
-    let shift = cell.block() as usize - whole as usize;
-    let bytes = kind.offset() + tail(requested) + 8;
-    // Before the memory may be given up: until it is made again, the cell is no state at all.
-    header.open();
-    let moved = if kind.is_direct() {
-        // SAFETY: memory of the backend's that is this call's alone.
-        unsafe { memhook_backend_realloc(whole.cast(), bytes) }
-    } else {
-        // SAFETY: as above, of the interceptors below.
-        unsafe { memhook_next_realloc(next, whole.cast(), bytes) }
-    };
-    if moved.is_null() {
-        header.close();
-        if kind.is_direct() {
-            let _ = places::insert(cell);
-        }
-        return core::ptr::null_mut();
-    }
-    let moved = moved.cast::<u8>();
-    let now = kind.resized(requested, call.entry).even();
-    let odd = if (moved as usize).is_multiple_of(16) { 0 } else { 8 };
-    let kept = kind.requested().min(requested);
-    let place = moved.wrapping_add(kind.offset() + odd);
-    // SAFETY: the bytes went along; both places are in the memory.
-    unsafe { place.copy_from(moved.wrapping_add(shift), kept) };
-    if odd != 0 && kind.is_direct() {
-        // A backend that aligns less than the C library does.
-        // SAFETY: of this call.
-        let new = unsafe { make_fresh::<EXTRA>(next, requested, call) };
-        if new.is_null() {
-            return new;
-        }
-        // SAFETY: both have so many bytes.
-        unsafe { new.copy_from_nonoverlapping(place, kept) };
-        // SAFETY: nobody's any more.
-        unsafe { memhook_backend_free(moved.cast()) };
-        return new;
-    }
-    // SAFETY: memory of so many bytes.
-    unsafe { dress(moved, now, origin::<EXTRA>(call)) }
 }
 
 unsafe extern "C" fn usable_size(
@@ -538,7 +385,7 @@ unsafe extern "C" fn usable_size(
 }
 
 /// What is done before each call where more than the usual is asked for.
-fn before(call: &memhook_call) {
+pub(super) fn before(call: &memhook_call) {
     if settings::is_pedantic() {
         walk::all(Finder::Call(call));
     }
@@ -549,7 +396,7 @@ fn before(call: &memhook_call) {
 /// # Safety
 ///
 /// `block` is null or has so many bytes.
-unsafe fn fill(block: *mut u8, from: usize, to: usize, call: &memhook_call) {
+pub(super) unsafe fn fill(block: *mut u8, from: usize, to: usize, call: &memhook_call) {
     if block.is_null() || call.entry == MEMHOOK_ENTRY_CALLOC {
         return;
     }

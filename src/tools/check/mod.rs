@@ -6,12 +6,12 @@
 //! ```text
 //! mod words        starting and stopping; the environment
 //! mcheck           what glibc's users know
-//! hooks strays     the interceptors: of the tool's blocks, and of blocks that are nobody's
+//! hooks resize strays the interceptors: of the tool's blocks, and of blocks that are nobody's
 //! walk             looking at all blocks, or at one
 //! report           saying what is wrong: faults, origin, frames
 //! shelves          what each thread has freed and not given back
 //! places           where all cells are
-//! cell bytes       one block between its red zones
+//! cell kind bytes  one block between its red zones
 //! fill             bytes in new and freed blocks, and nothing else
 //! ```
 
@@ -21,10 +21,12 @@ mod faults;
 mod fill;
 mod frames;
 mod hooks;
+mod kind;
 pub mod mcheck;
 mod origin;
 mod places;
 mod report;
+mod resize;
 mod settings;
 mod shelves;
 mod strays;

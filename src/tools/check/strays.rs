@@ -109,12 +109,18 @@ fn judge(given: usize, entry: u32) -> Option<Fault> {
     if let Some(fault) = in_cell(given, entry) {
         return Some(fault);
     }
-    if !given.is_multiple_of(8) || !probe::is_mapped(given) {
+    if !given.is_multiple_of(8) {
         return Some(Fault::of(MEMHOOK_CHECK_WILD, given));
     }
+    // What a sandbox may forbid is asked last: sound blocks do not come to it.
     // ORDERING [none]: Relaxed. Written before the hook was registered.
     let is_known = IS_GLIBC.load(Ordering::Relaxed);
-    (is_known && !is_chunk(given)).then(|| Fault::of(MEMHOOK_CHECK_FOREIGN, given))
+    let is_sound = if is_known { is_chunk(given) } else { probe::is_readable(given) };
+    if is_sound {
+        return None;
+    }
+    let kind = if probe::is_mapped(given) { MEMHOOK_CHECK_FOREIGN } else { MEMHOOK_CHECK_WILD };
+    (is_known || kind == MEMHOOK_CHECK_WILD).then(|| Fault::of(kind, given))
 }
 
 /// What is wrong with a pointer that leads into a cell: a live one would have an owner, if it began there.

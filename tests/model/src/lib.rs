@@ -48,6 +48,8 @@ mod entry {
         first: [stub; 13],
         observing: [Some(stub); 13],
         full: [stub; 13],
+        observing_frames: [Some(stub); 13],
+        full_frames: [stub; 13],
         several_after,
         several_before,
     };
