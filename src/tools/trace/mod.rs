@@ -21,6 +21,7 @@ pub mod calls;
 
 mod binary;
 mod chunk;
+mod held;
 mod line;
 mod modules;
 mod mtrace;

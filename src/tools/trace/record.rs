@@ -79,30 +79,24 @@ pub(super) struct Record {
     pub(super) count: u64,
 }
 
-/// The callers of a call.
-struct Callers {
-    first: [u64; 1],
-    rest: core::mem::MaybeUninit<[u64; stack::MOST]>,
-}
-
-impl Callers {
-    /// All of them, and a number that tells them from others.
-    #[cold]
-    #[inline(never)]
-    fn walk(&mut self, trace: &'static Trace) -> (u64, &[u64]) {
-        let [caller] = self.first;
-        let walker = memhook_local_get(trace.walker()).cast::<stack::Walker>();
-        // SAFETY: null, or zeroed memory of this thread, which is never unmapped.
-        let Some(walker) = (unsafe { walker.as_ref() }) else { return (caller, &self.first) };
-        let settings = trace.settings();
-        let most = (settings.frames as usize + 1).min(stack::MOST);
-        let to = self.rest.write([0; stack::MOST]).get_mut(..most).unwrap_or(&mut []);
-        let by_tables = settings.flags & MEMHOOK_TRACE_UNWIND != 0;
-        let count = walker.walk(caller as usize, by_tables, places::epoch(), to);
-        let callers = to.get(..count).unwrap_or(&[]);
-        let mix = |hash: u64, &caller: &u64| (hash ^ caller).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ hash >> 29;
-        (callers.iter().fold(1, mix) | 1 << 63, callers)
-    }
+/// The callers of a call, and a number that tells them from others.
+fn callers<'r>(trace: &'static Trace, caller: u64, room: &'r mut [u64; stack::MOST]) -> (u64, &'r [u64]) {
+    let settings = trace.settings();
+    let most = (settings.frames as usize + 1).min(stack::MOST);
+    let to = room.get_mut(..most).unwrap_or(&mut []);
+    let walker = memhook_local_get(trace.walker()).cast::<stack::Walker>();
+    let by_tables = settings.flags & MEMHOOK_TRACE_UNWIND != 0;
+    // SAFETY: null, or zeroed memory of this thread, which is never unmapped.
+    let count = match unsafe { walker.as_ref() } {
+        Some(walker) => walker.walk(caller as usize, by_tables, places::epoch(), to),
+        None => {
+            to.iter_mut().take(1).for_each(|first| *first = caller);
+            1
+        }
+    };
+    let callers = to.get(..count).unwrap_or(&[]);
+    let mix = |hash: u64, &caller: &u64| (hash ^ caller).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ hash >> 29;
+    (callers.iter().fold(1, mix) | 1 << 63, callers)
 }
 
 /// Which of a chunk's numbers a caller has.
@@ -115,22 +109,10 @@ fn slot_of(caller: u64) -> usize {
 #[inline(always)]
 fn length(value: u64) -> (u16, usize) {
     let bytes = 8 - (value.leading_zeros() / 8) as usize;
-    if bytes >= 7 { (7, 8) } else { (bytes as u16, bytes) }
+    (bytes.min(7) as u16, bytes + usize::from(bytes == 7))
 }
 
 impl Local {
-    /// Writes 8 bytes, of which the next write keeps the first.
-    ///
-    /// # Safety
-    ///
-    /// `at` is at most `limit` and `ROOM`.
-    #[inline(always)]
-    unsafe fn put(&self, at: usize, value: u64) {
-        let to = self.chunk.get().base.wrapping_add(HEAD + at).cast::<u64>();
-        // SAFETY: in the thread's chunk (the caller's contract).
-        unsafe { to.write_unaligned(value.to_le()) };
-    }
-
     /// So many bytes of records are complete.
     #[inline(always)]
     fn commit(&self, used: usize) {
@@ -144,10 +126,23 @@ impl Local {
     /// Writes a record.
     #[inline(always)]
     pub(super) fn record(&self, trace: &'static Trace, call: &memhook_call, record: Record) {
+        if trace.settings().frames != 0 {
+            return self.record_with_callers(trace, call, record);
+        }
         let caller = call.caller as u64;
-        let mut all = Callers { first: [caller], rest: core::mem::MaybeUninit::uninit() };
-        let (key, callers) =
-            if trace.settings().frames == 0 { (caller, &all.first[..]) } else { all.walk(trace) };
+        self.write(trace, call, record, caller, &[caller]);
+    }
+
+    #[inline(never)]
+    fn record_with_callers(&self, trace: &'static Trace, call: &memhook_call, record: Record) {
+        let mut room = [0; stack::MOST];
+        let (key, callers) = callers(trace, call.caller as u64, &mut room);
+        self.write(trace, call, record, key, callers);
+    }
+
+    /// Writes a record of a call with these callers, which `key` tells from others.
+    #[inline(always)]
+    fn write(&self, trace: &'static Trace, call: &memhook_call, record: Record, key: u64, callers: &[u64]) {
         let slot = slot_of(key);
         let known = self.callers.get(slot).map_or(0, Cell::get);
         let mut now = trace.chunks.now();
@@ -164,42 +159,41 @@ impl Local {
         }
         let time = now.saturating_sub(self.time.get());
         self.time.set(now.max(self.time.get()));
-        let mut head = ALWAYS | record.kind;
-        let mut at = self.used.get();
-        let start = at;
-        at += 3;
-        // SAFETY: `at` is behind `used`, which is not above `limit`, by less than `ROOM`; so below.
-        unsafe { self.put(at, time) };
-        let (code, bytes) = length(time);
-        (head, at) = (head | code << TIME_SHIFT, at + bytes);
-        if let Some(block) = record.block {
+        let base = self.chunk.get().base.wrapping_add(HEAD);
+        let start = self.used.get();
+        let put = |at: usize, value: u64| {
+            // SAFETY: `at` is behind `used`, which is not above `limit`, by less than `ROOM`; so in the thread's
+            // chunk.
+            unsafe { base.wrapping_add(at).cast::<u64>().write_unaligned(value.to_le()) };
+        };
+        let distance = record.block.map_or(0, |block| {
             let distance = block.wrapping_sub(self.block.replace(block)) as i64;
-            let distance = (distance << 1 ^ distance >> 63) as u64;
-            // SAFETY: as above.
-            unsafe { self.put(at, distance) };
-            let (code, bytes) = length(distance);
-            (head, at) = (head | code << BLOCK_SHIFT, at + bytes);
-        }
-        // SAFETY: as above.
-        unsafe { self.put(at, record.size) };
-        let (code, bytes) = length(record.size);
-        (head, at) = (head | code << SIZE_SHIFT, at + bytes);
+            (distance << 1 ^ distance >> 63) as u64
+        });
+        let [(of_time, time_bytes), (of_block, block_bytes), (of_size, size_bytes)] =
+            [length(time), length(distance), length(record.size)];
+        let mut head =
+            ALWAYS | record.kind | of_time << TIME_SHIFT | of_block << BLOCK_SHIFT | of_size << SIZE_SHIFT;
+        // What stands before the time is put there last.
+        let mut at = start + 3;
+        put(at, time);
+        at += time_bytes;
+        put(at, distance);
+        at += block_bytes;
+        put(at, record.size);
+        at += size_bytes;
         if record.alignment != 0 || record.count != 1 {
             head |= WITH_MORE;
             let bytes = |value: u64| 8 - (value.leading_zeros() / 8) as usize;
             let (first, second) = (bytes(record.alignment), bytes(record.count));
-            // SAFETY: as above.
-            unsafe { self.put(at, (first | second << 4) as u64) };
-            // SAFETY: as above.
-            unsafe { self.put(at + 1, record.alignment) };
-            // SAFETY: as above.
-            unsafe { self.put(at + 1 + first, record.count) };
+            put(at, (first | second << 4) as u64);
+            put(at + 1, record.alignment);
+            put(at + 1 + first, record.count);
             at += 1 + first + second;
         }
-        let first = u64::from(head) | (slot as u64) << 16;
-        let to = self.chunk.get().base.wrapping_add(HEAD + start);
+        let to = base.wrapping_add(start);
         // SAFETY: the three bytes left out above.
-        unsafe { to.cast::<u16>().write_unaligned((first as u16).to_le()) };
+        unsafe { to.cast::<u16>().write_unaligned(head.to_le()) };
         // SAFETY: as above.
         unsafe { to.wrapping_add(2).write(slot as u8) };
         self.commit(at);
@@ -353,8 +347,15 @@ impl Chunks {
     fn now(&self) -> u64 {
         // ORDERING [none]: Relaxed. Does not change in a session.
         if !self.by_ticks.load(Ordering::Relaxed) {
-            return thread::monotonic_ns();
+            return without_ticks();
         }
         ticks::now()
     }
+}
+
+/// The time where the processor's clock is of no use.
+#[cold]
+#[inline(never)]
+fn without_ticks() -> u64 {
+    thread::monotonic_ns()
 }

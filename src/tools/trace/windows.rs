@@ -6,14 +6,14 @@
 //! end is written before the block is given back, its beginning after it was made.
 //!
 //! ```text
-//!   file   ├ 252 ┼ 253 ┼ 254 ┼ 255 ┤            each window has one of four slots, by its number
+//!   file   ├ 252 ┼ 253 ┼ 254 ┼ 255 ┤            each window has one of eight slots, by its number
 //!                         │      └ mapped ahead by who passes an eighth of 254
 //!                    position, and lines being copied: some of them in older windows
 //! ```
 //!
 //! A window that is to come is filled with zeroes and mapped by who passes a certain point of the one before,
-//! and takes the slot of an older one. That is unmapped if nobody is copying into it, else at the end of the
-//! trace. Lines that come to a window which is not filled yet wait in a list, and are copied by who has
+//! and takes the slot of an older one. That is unmapped if nobody is copying into it, else later.
+//! Lines that come to a window which is not filled yet wait in a list, and are copied by who has
 //! mapped it, or by who put them there and finds it mapped then. Where nothing can be mapped, lines are written by
 //! pwrite(2).
 //!
@@ -21,8 +21,8 @@
 //!
 //! 1. Before it takes a place, a thread announces one that is not behind it, and then the place itself,
 //!    until the line is copied. So who takes a later place finds the announcement.
-//! 2. A window is unmapped only while no place in it is announced and no line is held, by who has taken a
-//!    place behind it. A line is counted as held before its place is no longer announced. Who copies
+//! 2. A window is unmapped only while no place that may be in it is announced and no line of it is held, by who has
+//!    taken a place behind it. A line is counted as held before its place is no longer announced. Who copies
 //!    has a place announced, or copies a held line.
 //! 3. When `LATE` is set, the file is cut at the position; places before are in pages that remain. Lines
 //!    whose places are taken later are not copied but written, after the cut.
@@ -35,18 +35,17 @@
 //! | `announce` | `Windows::put` AcqRel       | `Windows::prepare`      | the announcement of who took an earlier place |
 //! | `copied`   | `Windows::put` Release      | `Windows::prepare` Acquire | the thread's last access to the window |
 //! | `window`   | `Windows::prepare` AcqRel   | `Windows::copy` Acquire | the mapping; and, to and from `wait`, whether a line waits |
-//! | `held`     | `List::push` Release        | `List::take` AcqRel     | a line |
 
+use super::held::{CLOSED, List};
 use super::output::{Output, Way};
-use crate::scratch;
 use crate::sys::pages;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// How much is mapped at once.
 pub(super) const WINDOW: u64 = 512 * 1024;
 /// Who passes this point of a window maps the next one.
 const EARLY: u64 = WINDOW / 8;
-const SLOTS: usize = 4;
+const SLOTS: usize = 8;
 
 /// In a slot: the number of the window above, below its address or one of these.
 const ADDRESS_BITS: u32 = 48;
@@ -59,76 +58,30 @@ const UNMAPPED: u64 = 1;
 /// In the position: lines are written behind a cut.
 const LATE: u64 = 1 << 63;
 
-/// What a thread announces: 1 in the lowest bit while it has a line to copy, its place above.
+/// What a thread announces: a place, and in the lowest bits how it is meant.
 pub(super) type Announced = AtomicU64;
+
+/// It has copied its last line, which was there.
+const DONE: u64 = 0;
+/// It is about to take a place, not before this one.
+const NOT_BEFORE: u64 = 1;
+/// It copies a line to this place.
+const THERE: u64 = 3;
+const HOW_BITS: u32 = 2;
+const HOW: u64 = (1 << HOW_BITS) - 1;
+
+/// Whether a thread that announces this may be copying into a window. Lines are shorter than windows.
+fn concerns(announced: u64, window: u64) -> bool {
+    let place = (announced >> HOW_BITS) / WINDOW;
+    match announced & HOW {
+        DONE => false,
+        THERE => place == window || place + 1 == window,
+        _ => place <= window,
+    }
+}
 
 /// Shows the announcements of all threads to a function, until it returns true; whether it did.
 pub(super) type Announcements<'a> = &'a dyn Fn(&dyn Fn(&Announced) -> bool) -> bool;
-
-/// A line that waits.
-struct Held {
-    next: *mut Held,
-    at: u64,
-    len: usize,
-    /// Whether it may be copied (invariant 2).
-    copied: bool,
-    // The line follows.
-}
-
-/// Lines that wait.
-struct List(AtomicPtr<Held>);
-
-/// Instead of lines: nothing waits here any more.
-const CLOSED: *mut Held = core::ptr::dangling_mut();
-
-impl List {
-    /// Adds a line; false where the list is closed, or there is no memory.
-    fn push(&self, at: u64, text: &[u8], copied: bool) -> bool {
-        let held = scratch::malloc(size_of::<Held>() + text.len()).cast::<Held>();
-        if held.is_null() {
-            return false;
-        }
-        let to = held.wrapping_add(1).cast::<u8>();
-        // SAFETY: fresh memory with room for the text behind its head.
-        unsafe { core::ptr::copy_nonoverlapping(text.as_ptr(), to, text.len()) };
-        // ORDERING [none]: Relaxed. The exchange below checks it.
-        let mut next = self.0.load(Ordering::Relaxed);
-        while next != CLOSED {
-            // SAFETY: fresh memory, aligned for it.
-            unsafe { held.write(Held { next, at, len: text.len(), copied }) };
-            // ORDERING [held]: Release and Relaxed. The line before its place. Other end: `take`.
-            match self.0.compare_exchange_weak(next, held, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(now) => next = now,
-            }
-        }
-        // SAFETY: of scratch::malloc, and nobody else has seen it.
-        unsafe { scratch::free(held.cast()) };
-        false
-    }
-
-    /// Takes all lines, the oldest first, and leaves `instead`.
-    fn take(&self, instead: *mut Held, each: &mut dyn FnMut(u64, &[u8], bool)) {
-        // ORDERING [held]: AcqRel. The lines; what was done before, to who finds `instead`. Other end: `push`.
-        let mut held = self.0.swap(instead, Ordering::AcqRel);
-        let mut oldest = core::ptr::null_mut::<Held>();
-        while !held.is_null() && held != CLOSED {
-            // SAFETY: a line of `push`, which is ours now.
-            let next = unsafe { &mut (*held).next };
-            (held, *next, oldest) = (*next, oldest, held);
-        }
-        // SAFETY: as above, or null.
-        while let Some(line) = unsafe { oldest.as_ref() } {
-            let text = oldest.wrapping_add(1).cast::<u8>();
-            // SAFETY: `len` bytes follow.
-            each(line.at, unsafe { core::slice::from_raw_parts(text, line.len) }, line.copied);
-            let next = line.next;
-            // SAFETY: of scratch::malloc, and not used any more.
-            unsafe { scratch::free(oldest.cast()) };
-            oldest = next;
-        }
-    }
-}
 
 #[repr(align(128))]
 struct Line<T>(T);
@@ -139,10 +92,11 @@ pub(super) struct Windows {
     slots: Line<[AtomicU64; SLOTS]>,
     /// Behind this, nothing is written.
     end: AtomicU64,
-    /// Lines that wait for their window, and how many there are that have not been written yet.
+    /// Lines that wait for their window.
     waiting: List,
-    held: AtomicU64,
-    /// Windows that could not be unmapped when their slots were taken: addresses in place of places.
+    /// How many of them have not been written yet: of a slot's window, and of the next one.
+    held: [[AtomicU64; 2]; SLOTS],
+    /// Windows whose slots were taken: their addresses in place of places, their numbers as text.
     orphans: List,
     /// Lines that wait for the cut. Closed when it is done.
     late: List,
@@ -171,11 +125,13 @@ impl Windows {
         self.position.0.store(0, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. As above.
         self.end.store(most.min(!LATE), Ordering::Relaxed);
-        // ORDERING [none]: Relaxed. As above.
-        self.held.store(0, Ordering::Relaxed);
+        for held in self.held.iter().flatten() {
+            // ORDERING [none]: Relaxed. As above.
+            held.store(0, Ordering::Relaxed);
+        }
         for list in [&self.waiting, &self.late, &self.orphans] {
-            // ORDERING [none]: Relaxed. As above. What a parent left there is left.
-            list.0.store(core::ptr::null_mut(), Ordering::Relaxed);
+            // What a parent left there is left.
+            list.begin();
         }
     }
 
@@ -192,11 +148,11 @@ impl Windows {
         // ORDERING [none]: Relaxed. Written by this thread.
         let last = mine.load(Ordering::Relaxed);
         // ORDERING [none]: Relaxed. Published by the taking of the place (invariant 1).
-        mine.store(last | 1, Ordering::Relaxed);
+        mine.store(last | NOT_BEFORE, Ordering::Relaxed);
         // ORDERING [announce]: AcqRel. Our announcement before our place; others' before later places.
         let at = self.position.0.fetch_add(len, Ordering::AcqRel);
         // ORDERING [none]: Relaxed. More precise than the announcement before it, and as true.
-        mine.store(at << 1 | 1, Ordering::Relaxed);
+        mine.store(at << HOW_BITS | THERE, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. Whatever stands behind the end is cut off afterwards.
         let fits = (at & !LATE) + len <= self.end.load(Ordering::Relaxed);
         let window = at / WINDOW;
@@ -207,7 +163,7 @@ impl Windows {
             fits && self.put_late(at & !LATE, pieces, output)
         };
         // ORDERING [copied]: Release. Our last access to the window. Other end: `prepare`.
-        mine.store(at << 1, Ordering::Release);
+        mine.store(at << HOW_BITS | DONE, Ordering::Release);
         if (at + len) % WINDOW >= EARLY && at % WINDOW < EARLY && fits && at & LATE == 0 {
             self.prepare(window + 1, output, others);
         }
@@ -283,11 +239,12 @@ impl Windows {
         if !Windows::is_unfilled(slot.load(Ordering::Relaxed), window) {
             return false;
         }
+        let held = self.held_of(window);
         // ORDERING [none]: Relaxed. Before our announcement ends (`copied`), and before `window` below.
-        self.held.fetch_add(1, Ordering::Relaxed);
+        held.fetch_add(1, Ordering::Relaxed);
         if !self.waiting.push(at, text, copied) {
             // ORDERING [none]: Relaxed. Nothing is held.
-            self.held.fetch_sub(1, Ordering::Relaxed);
+            held.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
         // Either who maps the window comes after this and finds the line, or we find it mapped.
@@ -305,7 +262,37 @@ impl Windows {
                 self.ends_at(at);
             }
             // ORDERING [copied]: Release. Our last access to the window. Other end: `prepare`.
-            self.held.fetch_sub(1, Ordering::Release);
+            self.held_of(at / WINDOW).fetch_sub(1, Ordering::Release);
+        });
+    }
+
+    /// How many lines of a window are held, and of those that come much later.
+    fn held_of(&self, window: u64) -> &AtomicU64 {
+        let [[even, _], ..] = &self.held;
+        let slot = self.held.get(window as usize % SLOTS);
+        slot.and_then(|two| two.get(window as usize / SLOTS % 2)).unwrap_or(even)
+    }
+
+    /// Whether somebody may be copying into a window that was replaced.
+    fn is_used(&self, window: u64, others: Announcements) -> bool {
+        let copies = |announced: &Announced| {
+            // ORDERING [copied]: Acquire. Who announces nothing has copied. Other end: `put`.
+            concerns(announced.load(Ordering::Acquire), window)
+        };
+        // ORDERING [copied]: Acquire. Other end: `serve`.
+        others(&copies) || self.held_of(window).load(Ordering::Acquire) != 0
+    }
+
+    /// Unmaps windows that could not be unmapped before.
+    fn reap(&self, others: Announcements) {
+        self.orphans.take(core::ptr::null_mut(), &mut |base, number, _| {
+            let window = number.try_into().map_or(0, u64::from_le_bytes);
+            if self.is_used(window, others) {
+                self.orphans.push(base, number, false);
+            } else {
+                // SAFETY: a whole window, which nobody copies into (invariant 2), and nobody can find any more.
+                unsafe { pages::unmap(base as *mut u8, WINDOW as usize) };
+            }
         });
     }
 
@@ -327,25 +314,15 @@ impl Windows {
         if Windows::behind(word, window) <= 0 || (former == FILLING && window >= SLOTS as u64) {
             return;
         }
-        let begin = (window.saturating_sub(SLOTS as u64) + 1) * WINDOW;
-        let copies = |announced: &Announced| {
-            // ORDERING [copied]: Acquire. Who announces nothing has copied. Other end: `put`.
-            let place = announced.load(Ordering::Acquire);
-            place & 1 != 0 && place >> 1 < begin
-        };
-        // ORDERING [copied]: Acquire. Other end: `serve`.
-        let is_used = former > UNMAPPED && (others(&copies) || self.held.load(Ordering::Acquire) != 0);
         // ORDERING [none]: Relaxed and Relaxed. Decides who maps the window; nothing is published yet.
         if slot.compare_exchange(word, tag | FILLING, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
-        if is_used {
+        if former > UNMAPPED {
             // Without memory for that it stays for ever.
-            self.orphans.push(former, &[], false);
-        } else if former > UNMAPPED {
-            // SAFETY: a whole window, which nobody copies into (invariant 2), and nobody can find any more.
-            unsafe { pages::unmap(former as *mut u8, WINDOW as usize) };
+            self.orphans.push(former, &window.saturating_sub(SLOTS as u64).to_le_bytes(), false);
         }
+        self.reap(others);
         // Where that fails, lines are written, and who cannot do that says why.
         let base = output.map(window * WINDOW, WINDOW as usize).map_or(UNMAPPED, |base| base as u64);
         // ORDERING [window]: AcqRel. The mapping before its address; lines that wait. Other ends: `copy`, `wait`.
