@@ -35,6 +35,22 @@ static void give_back(void)
         memhook_scratch_free(kept[--kept_count]);
 }
 
+/* So many threads that come when there is no memory are known all the same. */
+#define SPARES 64
+static sem_t begin_spare, end_spare;
+
+static void *takes_a_spare(void *nothing)
+{
+    while (sem_wait(&begin_spare) != 0) {
+    }
+    MUST(memhook_suspend());
+    MUST(memhook_resume());
+    sem_post(&done);
+    while (sem_wait(&end_spare) != 0) {
+    }
+    return nothing;
+}
+
 /* A thread that the library has never seen. */
 static void *newcomer(void *nothing)
 {
@@ -66,7 +82,7 @@ int main(void)
     memhook_interceptor table = owning_interceptor();
     memhook_chain chain, small, chain_out;
     memhook_id id_out;
-    pthread_t thread;
+    pthread_t thread, spares[SPARES];
     uint32_t missed = 77;
     char text[100] = "untouched";
     int chains = 0;
@@ -74,6 +90,8 @@ int main(void)
     setvbuf(stdout, NULL, _IONBF, 0);
     sem_init(&start, 0, 0);
     sem_init(&done, 0, 0);
+    sem_init(&begin_spare, 0, 0);
+    sem_init(&end_spare, 0, 0);
     MUST(memhook_observe(&watch, &observer));
     MUST(memhook_register(&table, &owner));
     MUST(memhook_chain_create(&chain));
@@ -85,6 +103,8 @@ int main(void)
     /* What the C library keeps for the thread is not to be owned. */
     MUST(memhook_suspend());
     MUST(pthread_create(&thread, NULL, newcomer, NULL));
+    for (int i = 0; i < SPARES; i++)
+        MUST(pthread_create(&spares[i], NULL, takes_a_spare, NULL));
     MUST(memhook_resume());
 
     use_up();
@@ -110,6 +130,11 @@ int main(void)
     EXPECT(memhook_scratch_malloc(1) == NULL);
     EXPECT(memhook_scratch_malloc(1 << 20) == NULL);
     EXPECT(memhook_scratch_malloc((size_t)-1) == NULL);
+    for (int i = 0; i < SPARES; i++) {
+        sem_post(&begin_spare);
+        while (sem_wait(&done) != 0) {
+        }
+    }
     sem_post(&start);
     while (sem_wait(&done) != 0) {
     }
@@ -118,6 +143,10 @@ int main(void)
 
     give_back();
     MUST(pthread_join(thread, NULL));
+    for (int i = 0; i < SPARES; i++)
+        sem_post(&end_spare);
+    for (int i = 0; i < SPARES; i++)
+        MUST(pthread_join(spares[i], NULL));
     while (chains > 0)
         MUST(memhook_chain_destroy(leftover[--chains]));
     static struct listing listing;
