@@ -59,7 +59,7 @@ pub unsafe extern "C" fn mcheck(function: Option<settings::Status>) -> c_int {
 ///
 /// # Safety
 ///
-/// As [`mcheck`].
+/// As `mcheck`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mcheck_pedantic(function: Option<settings::Status>) -> c_int {
     begin(function, MEMHOOK_CHECK_PEDANTIC)
