@@ -1,38 +1,18 @@
-//! What one thread has counted, and how the peak of all threads together is found.
+//! What one thread has counted.
 //!
 //! Never: waits, uses a locked instruction on the usual path.
 //!
-//! A thread writes its own counts and no others. Sums over all threads are exact, whoever frees whose block.
-//! The peak is another matter: it needs to be known what all threads have in use at the same moment.
-//!
-//! - A thread that is *alone*, the first and only one, keeps the most that it had in use: exact to the byte.
-//! - In a *crowd*, each thread adds what it has more or less in use to a common sum whenever that exceeds
-//!   the *batch*. The sum, and with it the peak, is off by at most one batch for each thread.
-//!
-//! Both are one comparison on the way of a call: whether what the thread has in use lies within
-//! `low ..= low + span`.
-//!
-//! ```text
-//!        first call: nobody is there      another thread's first call
-//!  new ───────────────────────────► alone ──────────────────────────► crowd
-//!    └──────────────────────────────────────────────────────────────────▲
-//!        first call: somebody is there
-//! ```
+//! A thread writes its own counts and no others. Sums over all threads are exact, whoever frees whose block. The peak
+//! is another matter: see `peak`.
 //!
 //! # Invariants
 //!
 //! 1. Counts are written by their own thread, or while the session is not in force, except: `low` of a
 //!    thread that is alone, `told` and `deepest`.
-//! 2. `Peak::alone` is null, the thread that is alone, or `CROWD`, in this order.
-//!
-//! # Edges
-//!
-//! | edge    | from                        | to                     | carries |
-//! | ------- | --------------------------- | ---------------------- | ------- |
-//! | `alone` | `Counts::join` AcqRel       | `Counts::join` AcqRel  | the limits of the thread that is alone |
 
-use crate::sys::{barrier, tls};
-use core::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use super::peak::Peak;
+use crate::sys::tls;
+use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Numbers of a histogram: one for each 16 bytes below 64 KiB, and one for all that is larger.
 pub(super) const BUCKETS: usize = 65536 / 16 + 1;
@@ -70,7 +50,7 @@ pub(super) struct Counts {
     pub(super) gone: AtomicU64,
     /// Blocks given to free.
     pub(super) frees: AtomicU64,
-    low: AtomicI64,
+    pub(super) low: AtomicI64,
     span: AtomicU64,
     /// The lowest stack pointer that was seen; 0: none yet.
     pub(super) deepest: AtomicUsize,
@@ -83,7 +63,7 @@ pub(super) struct Counts {
 
     state: AtomicU32,
     /// What of the bytes in use is in the common sum; `UNTOLD`: nothing was ever added.
-    told: AtomicI64,
+    pub(super) told: AtomicI64,
     pub(super) kinds: [OfKind; KINDS],
     /// free of NULL.
     pub(super) null_frees: AtomicU64,
@@ -105,32 +85,8 @@ const IN_CROWD: u32 = 2;
 /// The lower limit of a thread that is alone: never reached.
 const FLOOR: i64 = -(1 << 61);
 /// The lower limit by which it is told that it no longer is: always passed.
-const CALLED: i64 = i64::MAX;
-const UNTOLD: i64 = i64::MIN;
-
-/// The peak of all threads.
-#[repr(C, align(128))]
-pub(super) struct Peak {
-    alone: AtomicPtr<Counts>,
-    /// By how many bytes a thread may be ahead of the common sum, either way.
-    pub(super) batch: AtomicI64,
-    /// The process ends where the peak exceeds this.
-    pub(super) never_above: AtomicI64,
-    /// The most of `now`, and of what the thread that was alone had in use.
-    most: AtomicI64,
-    /// The largest depth of a stack.
-    pub(super) stack: AtomicUsize,
-    now: Apart,
-}
-
-/// The common sum, apart from what is read more often.
-#[repr(C, align(128))]
-struct Apart(AtomicI64);
-
-/// In place of a pointer: there is more than one thread.
-fn crowd() -> *mut Counts {
-    core::ptr::without_provenance_mut(1)
-}
+pub(super) const CALLED: i64 = i64::MAX;
+pub(super) const UNTOLD: i64 = i64::MIN;
 
 /// Adds to a number of this thread's.
 #[inline(always)]
@@ -297,12 +253,12 @@ impl Counts {
     }
 
     /// The most that the thread that is alone had in use.
-    fn keep(&self, most: i64) {
+    pub(super) fn keep(&self, most: i64) {
         // ORDERING [none]: Relaxed. Read by others as a statistic.
         self.span.store(most.wrapping_sub(FLOOR) as u64, Ordering::Relaxed);
     }
 
-    fn kept(&self) -> i64 {
+    pub(super) fn kept(&self) -> i64 {
         // ORDERING [none]: Relaxed. A statistic.
         FLOOR.wrapping_add(self.span.load(Ordering::Relaxed) as i64)
     }
@@ -314,21 +270,14 @@ impl Counts {
         self.told.store(UNTOLD, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. Published by the exchange below.
         self.low.store(FLOOR, Ordering::Relaxed);
-        let me = core::ptr::from_ref(self).cast_mut();
-        let null = core::ptr::null_mut();
-        // ORDERING [alone]: AcqRel and Acquire. Our limits, for who comes second; those of who came first.
-        match peak.alone.compare_exchange(null, me, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => {
-                // ORDERING [none]: Relaxed. Read by this thread.
-                self.state.store(ALONE, Ordering::Relaxed);
-                peak.check(now);
-            }
-            Err(first) => {
-                peak.end_solitude(first);
-                // ORDERING [none]: Relaxed. Written by this thread only, which is not alone.
-                self.told.store(0, Ordering::Relaxed);
-                self.tell(now, peak);
-            }
+        if peak.belongs_to(self) {
+            // ORDERING [none]: Relaxed. Read by this thread.
+            self.state.store(ALONE, Ordering::Relaxed);
+            peak.check(now);
+        } else {
+            // ORDERING [none]: Relaxed. Written by this thread only, which is not alone.
+            self.told.store(0, Ordering::Relaxed);
+            self.tell(now, peak);
         }
     }
 
@@ -347,118 +296,5 @@ impl Counts {
         // ORDERING [none]: Relaxed. Read by this thread.
         self.span.store(2 * batch as u64, Ordering::Relaxed);
         peak.add(now - told);
-    }
-}
-
-impl Peak {
-    /// For a session that begins. What it had before does not count.
-    pub(super) fn begin(&self, batch: i64, never_above: i64) {
-        // ORDERING [none]: Relaxed. Before the session is in force.
-        self.alone.store(if batch == 0 { crowd() } else { core::ptr::null_mut() }, Ordering::Relaxed);
-        // ORDERING [none]: Relaxed. Before the session is in force.
-        self.batch.store(batch, Ordering::Relaxed);
-        // ORDERING [none]: Relaxed. Before the session is in force.
-        self.never_above.store(never_above, Ordering::Relaxed);
-        for number in [&self.most, &self.now.0] {
-            // ORDERING [none]: Relaxed. Before the session is in force.
-            number.store(0, Ordering::Relaxed);
-        }
-        // ORDERING [none]: Relaxed. Before the session is in force.
-        self.stack.store(0, Ordering::Relaxed);
-    }
-
-    fn add(&self, more: i64) {
-        // ORDERING [none]: Relaxed. A statistic.
-        let now = self.now.0.fetch_add(more, Ordering::Relaxed).wrapping_add(more);
-        // ORDERING [none]: Relaxed. A statistic.
-        if now > self.most.load(Ordering::Relaxed) {
-            // ORDERING [none]: Relaxed. A statistic.
-            self.most.fetch_max(now, Ordering::Relaxed);
-            self.check(now);
-        }
-    }
-
-    /// What all threads have in use, as far as they told.
-    pub(super) fn now(&self) -> i64 {
-        // ORDERING [none]: Relaxed. A statistic.
-        self.now.0.load(Ordering::Relaxed)
-    }
-
-    fn check(&self, now: i64) {
-        // ORDERING [none]: Relaxed. Set before the session is in force.
-        let limit = self.never_above.load(Ordering::Relaxed);
-        if now > limit {
-            super::exit::die(now as u64, limit as u64);
-        }
-    }
-
-    /// A second thread has come, or somebody wants to write what only the thread that is alone may.
-    /// `first` was read from `alone`.
-    fn end_solitude(&self, first: *mut Counts) {
-        if first == crowd() {
-            return;
-        }
-        // ORDERING [alone]: AcqRel and Acquire. The limits of who came first.
-        if self.alone.compare_exchange(first, crowd(), Ordering::AcqRel, Ordering::Acquire).is_err() {
-            return;
-        }
-        // SAFETY: not null and not `crowd()` (invariant 2): a thread's counts, never unmapped.
-        let first = unsafe { &*first };
-        // ORDERING [none]: Relaxed. The barrier below orders it.
-        first.low.store(CALLED, Ordering::Relaxed);
-        // From here on its every call finds the limit passed. What it did before is seen here. (Where the
-        // kernel has no membarrier, a call that is under way may be seen by neither until its next.)
-        barrier::heavy();
-        self.take_from(first);
-    }
-
-    /// Takes over what the thread that was alone knew. It does so itself, and so does who found it: one of
-    /// the two adds.
-    fn take_from(&self, first: &Counts) {
-        let now = first.in_use();
-        // ORDERING [none]: Relaxed. A statistic.
-        self.most.fetch_max(first.kept(), Ordering::Relaxed);
-        // ORDERING [none]: Relaxed and Relaxed. Decides who adds.
-        if first.told.compare_exchange(UNTOLD, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            self.add(now);
-        }
-    }
-
-    /// The most that was in use; `now` is what is in use, as summed up.
-    pub(super) fn most(&self, now: i64) -> u64 {
-        // ORDERING [alone]: Acquire. Other end: `join`.
-        let first = self.alone.load(Ordering::Acquire);
-        let kept = match first.is_null() || first == crowd() {
-            true => 0,
-            // SAFETY: a thread's counts, never unmapped (invariant 2).
-            false => unsafe { &*first }.kept(),
-        };
-        // ORDERING [none]: Relaxed. A statistic.
-        self.most.load(Ordering::Relaxed).max(kept).max(now).max(0) as u64
-    }
-
-    /// By how many bytes the peak may be off, with so many threads.
-    pub(super) fn error(&self, threads: u64) -> u64 {
-        // ORDERING [none]: Relaxed. A statistic.
-        let exact = self.alone.load(Ordering::Relaxed) != crowd();
-        // ORDERING [none]: Relaxed. Set before the session is in force.
-        if exact { 0 } else { threads * self.batch.load(Ordering::Relaxed) as u64 }
-    }
-
-    /// From now on the peak is that of what comes. `mine` are the calling thread's counts.
-    pub(super) fn restart(&self, mine: *mut Counts) {
-        // ORDERING [alone]: Acquire. Other end: `join`.
-        let first = self.alone.load(Ordering::Acquire);
-        if !first.is_null() && first == mine {
-            // SAFETY: this thread's counts, never unmapped.
-            let mine = unsafe { &*mine };
-            mine.keep(mine.in_use());
-        } else if !first.is_null() {
-            self.end_solitude(first);
-        }
-        // ORDERING [none]: Relaxed. Statistics.
-        self.most.store(self.now(), Ordering::Relaxed);
-        // ORDERING [none]: Relaxed. A statistic.
-        self.stack.store(0, Ordering::Relaxed);
     }
 }

@@ -3,7 +3,7 @@
 //! | file | what is there |
 //! | --- | --- |
 //! | `callbacks` | the interceptor |
-//! | `counts` `sums` | what a thread has counted, the peak; all threads together |
+//! | `counts` `peak` `sums` | what a thread has counted; the most of all; all threads together |
 //! | `session` | from a start to its stop, and to the end of its last block |
 //! | `control` `begin` | the functions of the header; the start |
 //! | `limits` `exit` | budgets; the end of the process |
@@ -19,6 +19,7 @@ mod counts;
 mod data;
 mod exit;
 mod limits;
+mod peak;
 mod reading;
 mod report;
 mod session;

@@ -16,8 +16,9 @@
 //! | `hold`    | `let_go` AcqRel       | `Slot::take` Acquire | the last look at a slot |
 //! | `id`      | `name` Release        | `hold` Acquire      | the setup of a session |
 
-use super::counts::{Counts, Peak};
+use super::counts::Counts;
 use super::data::Data;
+use super::peak::Peak;
 use super::report::Target;
 use super::sums::{Boxed, Sums};
 use super::{allocator, memhook_usage_limits};
