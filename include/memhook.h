@@ -2545,8 +2545,6 @@ int memhook_trace_start(const struct memhook_trace_options *options,
 int memhook_trace_stop(memhook_id id,
                        struct memhook_trace_counts *counts);
 
-extern int __cxa_atexit(void (*function)(void*), void *argument, void *object);
-
 /**
  * Begins to count memory usage. Blocks that exist already are not counted, and neither is what becomes of
  * them. Up to 16 sessions count at the same time, each for itself.

@@ -117,16 +117,6 @@ unsafe extern "C" fn thread_exits(_: *mut core::ffi::c_void) {
     }
 }
 
-unsafe extern "C" {
-    /// glibc's; with a NULL object, the function runs before the destructors of shared objects if it
-    /// was registered after the program's start.
-    fn __cxa_atexit(
-        function: unsafe extern "C" fn(*mut core::ffi::c_void),
-        argument: *mut core::ffi::c_void,
-        object: *mut core::ffi::c_void,
-    ) -> core::ffi::c_int;
-}
-
 unsafe extern "C" fn exits(_: *mut core::ffi::c_void) {
     at_exit();
 }
@@ -135,9 +125,9 @@ unsafe extern "C" fn exits(_: *mut core::ffi::c_void) {
 /// process is to be known before its destructors run, for they run at the end too.
 pub(crate) fn object_loaded() {
     let suspended = guard::record().filter(|record| record.suspend());
-    // SAFETY: the function stays loaded for ever. A failure means that the object's destructor
-    // takes the end of the process for an unloading, and waits for who is in its callbacks.
-    unsafe { __cxa_atexit(exits, core::ptr::null_mut(), core::ptr::null_mut()) };
+    // A failure means that the object's destructor takes the end of the process for an unloading, and waits
+    // for who is in its callbacks.
+    sys::exit::before_destructors(exits);
     if let Some(record) = suspended {
         record.resume();
     }

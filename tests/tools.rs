@@ -66,6 +66,22 @@ fn memory_of_a_hook_in_each_thread() {
     }
 }
 
+/// All tools in force at once, started and stopped in every order while threads allocate.
+#[test]
+fn tools_come_and_go_together() {
+    for link in [Link::Shared, Link::Archive] {
+        let program = build("tools_together", link);
+        let outcome = run(Command::new(&program).arg(program.with_extension("trace")));
+        assert_eq!(
+            (outcome.status, outcome.stdout.as_str()),
+            (0, "every order\n"),
+            "{link:?}: {}",
+            outcome.stderr
+        );
+        assert_eq!(outcome.stderr, "", "{link:?}");
+    }
+}
+
 fn victim(name: &str, words: &str) -> String {
     let program =
         compile(&root().join("tests/c/tool_victim.c"), &folder(name).join("victim"), Link::None).run();

@@ -5,6 +5,20 @@ use core::ffi::{c_int, c_void};
 unsafe extern "C" {
     /// glibc's: as atexit, but the handler is given the exit status.
     fn on_exit(function: Handler, argument: *mut c_void) -> c_int;
+
+    /// glibc's; with a NULL object, the function runs before the destructors of shared objects if it
+    /// was registered after the program's start.
+    fn __cxa_atexit(function: Plain, argument: *mut c_void, object: *mut c_void) -> c_int;
+}
+
+/// Is given nothing of use.
+pub(crate) type Plain = unsafe extern "C" fn(*mut c_void);
+
+/// Has `function` called at exit, before the destructors of shared objects. May allocate, and takes a lock of
+/// the C library's. A failure means that it is not called.
+pub(crate) fn before_destructors(function: Plain) {
+    // SAFETY: the function stays loaded for ever.
+    unsafe { __cxa_atexit(function, core::ptr::null_mut(), core::ptr::null_mut()) };
 }
 
 /// Is given the exit status.

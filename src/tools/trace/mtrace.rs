@@ -4,6 +4,7 @@ use super::calls::{MEMHOOK_TRACE_LITERAL, memhook_trace_options, memhook_trace_s
 use super::reason::reason;
 use crate::api::thread::{memhook_resume, memhook_suspend};
 use crate::sys::environment;
+use crate::sys::exit;
 use crate::sys::weak;
 use crate::tools::say;
 use core::ffi::c_void;
@@ -15,14 +16,6 @@ core::arch::global_asm!(".weak __libc_freeres");
 static TRACE: AtomicU64 = AtomicU64::new(NONE);
 const NONE: u64 = 0;
 const STARTING: u64 = u64::MAX;
-
-unsafe extern "C" {
-    fn __cxa_atexit(
-        function: unsafe extern "C" fn(*mut c_void),
-        argument: *mut c_void,
-        object: *mut c_void,
-    ) -> core::ffi::c_int;
-}
 
 /// At the exit of a process that is traced still, the C library gives back what it holds itself, as under
 /// its own mtrace: so that it does not look like a leak of the program's.
@@ -56,8 +49,8 @@ pub(super) extern "C" fn mtrace() {
     // ORDERING [none]: Relaxed. Decides who registers it.
     if !REGISTERED.swap(true, Ordering::Relaxed) {
         let suspended = memhook_suspend() == 0;
-        // SAFETY: the function stays loaded for ever. A failure means that the C library keeps its memory.
-        unsafe { __cxa_atexit(give_back, core::ptr::null_mut(), core::ptr::null_mut()) };
+        // A failure means that the C library keeps its memory.
+        exit::before_destructors(give_back);
         if suspended {
             memhook_resume();
         }
