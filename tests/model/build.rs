@@ -10,6 +10,12 @@ use std::{env, fs, path::Path};
 const SUBSTITUTIONS: &[(&str, &str, &str, usize)] = &[
     // One look before sleeping is as good as 64 to a model, and 64 times cheaper.
     ("grace", "for _ in 0..64 {", "for _ in 0..1 {", 1),
+    // Asking threads to give way orders nothing, and each of its accesses would be one more place to preempt.
+    ("grace", "barrier::hurry(true);", "();", 1),
+    // As above.
+    ("grace", "barrier::hurry(false);", "();", 2),
+    // As above.
+    ("grace", "let hurry = barrier::hurried();", "let hurry = 0;", 1),
     // Scans of 4095 owner lists would be as many atomic loads; the models need few.
     ("ownership", "const MAX_LISTS: usize = 4095;", "const MAX_LISTS: usize = 4;", 1),
     // Marks for 16 MiB of addresses, not for all: the table is zeroed in every execution.
