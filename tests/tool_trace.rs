@@ -432,6 +432,11 @@ fn every_process_has_a_file_of_its_own() {
             );
             shown.sort();
             assert_eq!(shown, expected, "{form} {what}: {:?}", traces(&folder, "t."));
+            if (form, what) == ("text", "exec") {
+                // What the first program had readied and not used is gone.
+                let first = fs::read(folder.join("t.text")).unwrap();
+                assert!(first.ends_with(b"\n"), "{} bytes", first.len());
+            }
         }
     }
 }

@@ -252,7 +252,7 @@ fn open_by(pattern: &Pattern, path: &mut Path) -> Result<i32, i32> {
         }
         let how = if is_first && !numbered { 0 } else { libc::O_EXCL };
         match open_one(path, how) {
-            Err(libc::EEXIST) if number + 1 < TRIES => {}
+            Err(libc::EEXIST) if number + 1 < TRIES => tidy(path),
             result => return result,
         }
     }
@@ -292,6 +292,40 @@ fn open_one(path: &Path, how: i32) -> Result<i32, i32> {
         file::set_length(fd, 0).inspect_err(|_| file::close(fd))?;
     }
     Ok(fd)
+}
+
+/// Cuts off what this process had readied in a file before it called exec, and not used.
+fn tidy(path: &Path) {
+    let Ok(fd) = file::open(path.with_nul(), libc::O_RDWR | libc::O_NONBLOCK | libc::O_NOCTTY, 0) else {
+        return;
+    };
+    let status = file::status(fd).ok().filter(|status| status.is_regular && status.bytes > 0);
+    if let Some(status) = status
+        && file::lock(fd).is_ok()
+        && is_of_former_image(fd, status)
+    {
+        let mut piece = [0; 1024];
+        let mut end = status.bytes as usize;
+        while end > 0 {
+            let start = end.saturating_sub(piece.len());
+            let Some(part) = piece.get_mut(..end - start) else { break };
+            if file::read_at(fd, part, start) != Ok(end - start) {
+                end = status.bytes as usize;
+                break;
+            }
+            let last = part.iter().rposition(|&byte| byte != 0);
+            end = last.map_or(start, |last| start + last + 1);
+            if last.is_some() {
+                break;
+            }
+        }
+        // Chunks of a binary trace end with zeroes, which belong to them.
+        let mut head = [0; 4];
+        if file::read_at(fd, &mut head, 0) == Ok(4) && head != super::chunk::MAGIC {
+            let _ = file::set_length(fd, end as u64);
+        }
+    }
+    file::close(fd);
 }
 
 /// Whether this process wrote the file before it called exec.

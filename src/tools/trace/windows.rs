@@ -6,7 +6,7 @@
 //! end is written before the block is given back, its beginning after it was made.
 //!
 //! ```text
-//!   file   ├ 252 ┼ 253 ┼ 254 ┼ 255 ┤            each window has one of eight slots, by its number
+//!   file   ├ 252 ┼ 253 ┼ 254 ┼ 255 ┤            each window has one of sixteen slots, by its number
 //!                         │      └ mapped ahead by who passes an eighth of 254
 //!                    position, and lines being copied: some of them in older windows
 //! ```
@@ -42,10 +42,10 @@ use crate::sys::pages;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// How much is mapped at once.
-pub(super) const WINDOW: u64 = 512 * 1024;
+pub(super) const WINDOW: u64 = 128 * 1024;
 /// Who passes this point of a window maps the next one.
 const EARLY: u64 = WINDOW / 8;
-const SLOTS: usize = 8;
+const SLOTS: usize = 16;
 
 /// In a slot: the number of the window above, below its address or one of these.
 const ADDRESS_BITS: u32 = 48;
