@@ -73,7 +73,7 @@ pub(crate) struct Brief {
 pub(crate) fn enter(record: &'static Record, frame: usize) -> Option<Section> {
     // ORDERING [none]: Relaxed. Written by this thread.
     let word = record.word.load(Ordering::Relaxed);
-    if word != 0 && !(was_abandoned(record, word, frame) && record.rest() == 0) {
+    if word != 0 && !(was_abandoned(record, word, frame) && record.suspensions() == 0) {
         return None;
     }
     Some(open(record, frame).announcing())
@@ -174,7 +174,7 @@ impl Drop for Section {
         if self.outermost {
             // ORDERING [use]: Release. The end of all callbacks. Other end: `Scope::includes`.
             self.record.entered.store(0, Ordering::Release);
-            close(self.record, self.record.rest());
+            close(self.record, self.record.suspensions());
         }
     }
 }
@@ -200,7 +200,7 @@ fn close(record: &Record, rest: usize) {
 #[inline(never)]
 fn left_with(record: &Record, epoch: u64) {
     // ORDERING [leave]: Release. Whoever reads it, and not the store in `close`, sees our last use too.
-    record.word.store(record.rest(), Ordering::Release);
+    record.word.store(record.suspensions(), Ordering::Release);
     // ORDERING [wake]: SeqCst. Our leaving before our look at the epoch. Other end: `wait`.
     fence(Ordering::SeqCst);
     // ORDERING [epoch]: Relaxed. Only whether it changed.
@@ -239,7 +239,7 @@ pub(crate) fn abandon(record: &Record) {
     // ORDERING [use]: Release. As above.
     record.inside.store(ANY, Ordering::Release);
     // ORDERING [leave]: Release. As above.
-    record.word.store(record.rest(), Ordering::Release);
+    record.word.store(record.suspensions(), Ordering::Release);
     left();
 }
 

@@ -386,16 +386,11 @@ impl Record {
         self.word.store(0, Ordering::Release);
     }
 
-    /// The word of this thread outside of sections.
+    /// How often this thread has suspended hooks: its word outside of sections.
     #[inline(always)]
-    pub(crate) fn rest(&self) -> usize {
+    pub(crate) fn suspensions(&self) -> usize {
         // ORDERING [none]: Relaxed. Written by this thread.
         self.suspended.load(Ordering::Relaxed)
-    }
-
-    /// How often this thread has suspended hooks.
-    pub(crate) fn suspensions(&self) -> usize {
-        self.rest()
     }
 
     fn set_suspensions(&self, times: usize) {
@@ -413,16 +408,16 @@ impl Record {
 
     /// Sends this thread's calls to the backend; false at the deepest level that can be counted.
     pub(crate) fn suspend(&self) -> bool {
-        let room = self.rest() < DEEPEST;
+        let room = self.suspensions() < DEEPEST;
         if room {
-            self.set_suspensions(self.rest() + 1);
+            self.set_suspensions(self.suspensions() + 1);
         }
         room
     }
 
     /// Takes one [`suspend`](Record::suspend) back; false where there is none.
     pub(crate) fn resume(&self) -> bool {
-        let less = self.rest().checked_sub(1);
+        let less = self.suspensions().checked_sub(1);
         if let Some(times) = less {
             self.set_suspensions(times);
         }

@@ -185,10 +185,11 @@ unsafe fn near_mark<'a>(block: *mut c_void, record: &Record) -> &'a AtomicU16 {
     unsafe { &*origin.wrapping_add(address >> 3) }
 }
 
-/// Has the thread remember the leaf of a block's mark, if there is one.
+/// Has the thread remember the leaf of a block's mark, if there is one. Not the first, in which NULL lies: that
+/// is never near.
 pub(crate) fn bring_near(block: *mut c_void, record: &Record) {
-    let Some(mark) = mark_of(block) else { return };
     let address = plain(block);
+    let Some(mark) = mark_of(block).filter(|_| address >> LEAF_BITS != 0) else { return };
     let near = record.leaves.place(address >> LEAF_BITS);
     let origin = core::ptr::from_ref(mark).cast_mut().wrapping_sub(address >> 3);
     // ORDERING [none]: Relaxed. Read by this thread.

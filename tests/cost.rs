@@ -18,7 +18,7 @@ const BOUNDS: [(&str, Option<&str>, f64); 6] = [
     ("one observer", Some("o"), 113.0),
     ("four observers", Some("oooo"), 286.0),
     ("one passing interceptor", Some("i"), 191.0),
-    ("four passing interceptors", Some("iiii"), 942.0),
+    ("four passing interceptors", Some("iiii"), 923.0),
     ("accounting", Some("a"), 219.0),
 ];
 

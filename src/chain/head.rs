@@ -134,12 +134,9 @@ fn in_force() -> &'static Head {
     unsafe { &*head }
 }
 
-/// The entry table in force./// The entry table in force.
+/// The entry table in force.
 pub(crate) fn entries() -> &'static Entries {
-    // ORDERING [publish]: Acquire. The table. Other end: `publish`.
-    let head = CURRENT.load(Ordering::Acquire);
-    // SAFETY: never null (invariant 1), and heads are never unmapped.
-    unsafe { &(*head).entries }
+    &in_force().entries
 }
 
 /// A place in time: the head that a writer starts from.

@@ -34,7 +34,7 @@ use crate::abi::*;
 use crate::backend;
 use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Hook, View};
 use crate::grace;
-use crate::grace::Section;
+use crate::grace::{Brief, Section};
 use crate::guard;
 use crate::guard::Record;
 use crate::ownership;
@@ -56,6 +56,12 @@ fn note(record: &Record, entry: u32) {
         // ORDERING [none]: Relaxed. Written and read by this thread.
         record.probe.store(probe | 1 << entry, Ordering::Relaxed);
     }
+}
+
+/// The section of a short way: of a thread that is known and at rest.
+#[inline(always)]
+fn short_section(frame: usize) -> Option<Brief> {
+    grace::enter_briefly(guard::known()?, frame)
 }
 
 /// What is asked for, as the entry point was given it.
@@ -268,7 +274,7 @@ fn made_by_others(
         // SAFETY: a fresh block with room for one more than the view's interceptors.
         unsafe { core::slice::from_raw_parts_mut(larger.cast(), all.len() + 1) }
     };
-    let makers = walk.lists.as_ref().map_or(&[][..], |lists| lists.makers(makes, room));
+    let makers = walk.lists.makers(makes, room);
     let list = if makers.is_empty() { Ok(0) } else { ownership::find_or_create(makers) };
     let block = match list {
         Ok(0) => block,

@@ -22,7 +22,7 @@ use core::ffi::c_void;
 /// One way through the interceptors down to the backend, and what the backend said.
 pub(super) struct Walk<'a> {
     pub(super) call: &'a memhook_call,
-    pub(super) lists: Option<Lists<'a>>,
+    pub(super) lists: Lists<'a>,
     /// The errno of the last failure of the backend.
     failure: Cell<i32>,
     /// What the backend's calloc gave: address and bytes.
@@ -70,9 +70,7 @@ static WALK: &Operations = &Operations {
     usable_size: |next, block| unsafe { place(next) }.usable_size(block),
     claim: |next, hook| {
         // SAFETY: as above.
-        if let Some(lists) = &unsafe { place(next) }.walk.lists {
-            lists.claim(hook);
-        }
+        unsafe { place(next) }.walk.lists.claim(hook);
     },
     // SAFETY: as above.
     is_backend: |next| unsafe { place(next) }.is_end(),
@@ -106,38 +104,25 @@ pub(super) struct Place<'a> {
 impl<'a> Walk<'a> {
     #[inline(always)]
     pub(super) fn new(call: &'a memhook_call, lists: Lists<'a>) -> Walk<'a> {
-        Walk { lists: Some(lists), ..Walk::to_the_backend(call) }
+        Walk { call, lists, failure: Cell::new(0), zeroed: Cell::new((0, 0)) }
     }
 
     /// Whether no hook of the chain was passed by: then the owner lists of the view hold for what
     /// this walk made.
     #[inline(always)]
     pub(super) fn is_whole(&self) -> bool {
-        self.lists.as_ref().is_none_or(Lists::is_whole)
+        self.lists.is_whole()
     }
 
     /// The hook that [`claim`] was called for.
     #[inline(always)]
     pub(super) fn claimed(&self) -> Option<*const Hook> {
-        self.lists.as_ref().and_then(Lists::claimed)
-    }
-
-    /// The walk of a call that has met its last interceptor.
-    #[inline(always)]
-    pub(super) fn to_the_backend(call: &'a memhook_call) -> Walk<'a> {
-        Walk { call, lists: None, failure: Cell::new(0), zeroed: Cell::new((0, 0)) }
-    }
-
-    /// The place behind the last interceptor.
-    #[inline(always)]
-    pub(super) fn end(&'a self) -> Place<'a> {
-        Place { operations: WALK, walk: self, chain: 0, owners: 0 }
+        self.lists.claimed()
     }
 
     #[inline(always)]
     fn start(&'a self) -> Place<'a> {
-        let Some(lists) = &self.lists else { return self.end() };
-        let (chain, owners) = lists.begin();
+        let (chain, owners) = self.lists.begin();
         Place { operations: WALK, walk: self, chain, owners }
     }
 
@@ -204,7 +189,7 @@ impl<'a> Place<'a> {
     /// The next interceptor for which `pick` has a callback.
     #[inline(always)]
     fn step<F>(&self, pick: impl Fn(&memhook_interceptor) -> Option<F>) -> Option<Step<'a, F>> {
-        let lists = self.walk.lists.as_ref()?;
+        let lists = &self.walk.lists;
         let mut rest = *self;
         while !rest.is_end() {
             let is_chains = match (rest.chain, rest.owners) {
@@ -227,7 +212,7 @@ impl<'a> Place<'a> {
     /// [`Place::step`].
     #[inline(always)]
     fn usual_step<F>(&self, pick: impl Fn(&memhook_interceptor) -> Option<F>) -> Option<Step<'a, F>> {
-        let lists = self.walk.lists.as_ref()?;
+        let lists = &self.walk.lists;
         let mut rest = *self;
         let (hook, enters) = match (rest.chain, rest.owners) {
             (_, 0) => rest.next_of_chain(lists)?,

@@ -4,19 +4,12 @@
 //! What happens seldom is left to the full way: a thread that the library does not know, one that is
 //! inside a callback, a call that fails.
 
-use super::{NONE, points};
+use super::{NONE, points, short_section};
 use crate::abi::*;
 use crate::backend;
 use crate::chain::{self, Telling};
-use crate::grace::{self, Brief};
-use crate::guard;
+use crate::grace::Brief;
 use core::ffi::c_void;
-
-/// The section of a thread that is known and at rest.
-#[inline(always)]
-fn enter(frame: usize) -> Option<Brief> {
-    grace::enter_briefly(guard::known()?, frame)
-}
 
 /// Asks the backend for a block and tells observers of it. What is to be told is complete in the
 /// thread's record, and in no register, when the backend is asked. `ARRAY`: it has numbers of elements, which
@@ -66,7 +59,7 @@ pub(crate) unsafe extern "C" fn observed_malloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    let Some(section) = enter(frame) else {
+    let Some(section) = short_section(frame) else {
         // SAFETY: the caller's contract is malloc's.
         return unsafe { points::malloc(requested, frame, caller) };
     };
@@ -81,7 +74,7 @@ pub(crate) unsafe extern "C" fn observed_calloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    let Some(section) = enter(frame) else {
+    let Some(section) = short_section(frame) else {
         // SAFETY: the caller's contract is calloc's.
         return unsafe { points::calloc(count, each, frame, caller) };
     };
@@ -96,7 +89,7 @@ pub(crate) unsafe extern "C" fn observed_free(block: *mut c_void, frame: usize, 
     if block.is_null() {
         return;
     }
-    let Some(section) = enter(frame) else {
+    let Some(section) = short_section(frame) else {
         // SAFETY: the caller's contract is free's.
         return unsafe { points::free(block, frame, caller) };
     };
@@ -127,7 +120,7 @@ pub(crate) unsafe extern "C" fn observed_realloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    let entered = if block.is_null() { enter(frame) } else { None };
+    let entered = if block.is_null() { short_section(frame) } else { None };
     let Some(section) = entered else {
         // SAFETY: the caller's contract is realloc's.
         return unsafe { points::realloc(block, requested, frame, caller) };

@@ -6,22 +6,15 @@
 //! passed by, nor whether its code is gone: who unregisters it waits for the section, which is narrowed
 //! to it.
 
-use super::{Ask, How, NONE, allocate_in, give_back, next, points, refuse, release_in, tell};
+use super::{Ask, How, NONE, allocate_in, give_back, next, points, refuse, release_in, short_section, tell};
 use crate::abi::*;
 use crate::chain::{self, Head};
 use crate::grace::{self, Brief};
-use crate::guard;
 use crate::ownership;
 use core::ffi::c_void;
 
-/// The section of a thread that is known and at rest.
-#[inline(always)]
-fn enter(frame: usize) -> Option<Brief> {
-    grace::enter_briefly(guard::known()?, frame)
-}
-
 pub(crate) unsafe extern "C" fn malloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
-    let Some(section) = enter(frame) else {
+    let Some(section) = short_section(frame) else {
         // SAFETY: the caller's contract is malloc's.
         return unsafe { points::malloc(requested, frame, caller) };
     };
@@ -86,7 +79,7 @@ fn made(section: Brief, block: *mut c_void, head: &Head, errno: i32) -> *mut c_v
 }
 
 pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: usize) {
-    let entered = if block.is_null() { None } else { enter(frame) };
+    let entered = if block.is_null() { None } else { short_section(frame) };
     let Some(section) = entered else {
         // SAFETY: the caller's contract is free's.
         return unsafe { points::free(block, frame, caller) };

@@ -1,7 +1,6 @@
 //! The environment, also before the C library knows it.
 
-use super::file;
-use super::pages;
+use super::file::Whole;
 use core::ffi::{CStr, c_char};
 
 unsafe extern "C" {
@@ -40,32 +39,10 @@ fn value<'a>(entry: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// The same from the kernel, for an allocation call that comes before the C library is initialised. The
 /// copy is kept if the variable is there.
 fn initial(name: &[u8]) -> Option<&'static [u8]> {
-    let fd = file::open(b"/proc/self/environ\0", libc::O_RDONLY, 0).ok()?;
-    let mut room = 64 * 1024;
-    let found = loop {
-        let Some(at) = pages::map(room) else { break None };
-        // SAFETY: fresh pages of this length.
-        let buffer: &'static mut [u8] = unsafe { core::slice::from_raw_parts_mut(at, room) };
-        let mut len = 0;
-        while let Some(rest) = buffer.get_mut(len..)
-            && let Ok(got) = file::read_at(fd, rest, len)
-            && got > 0
-        {
-            len += got;
-        }
-        if len < room {
-            let mut entries = buffer.get(..len).unwrap_or(&[]).split(|&byte| byte == 0);
-            if let Some(found) = entries.find_map(|entry| value(entry, name)) {
-                break Some(found);
-            }
-        }
-        // SAFETY: mapped above, and nothing of it is kept.
-        unsafe { pages::unmap(at, room) };
-        if len < room {
-            break None;
-        }
-        room *= 8;
-    };
-    file::close(fd);
-    found
+    let whole = Whole::read(b"/proc/self/environ\0")?;
+    fn find<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+        text.split(|&byte| byte == 0).find_map(|entry| value(entry, name))
+    }
+    find(whole.bytes(), name)?;
+    find(whole.keep(), name)
 }

@@ -1,5 +1,6 @@
 //! Files by system calls: no stdio, no cancellation point, errno untouched.
 
+use super::pages;
 use super::syscall::raw;
 
 fn checked(result: isize) -> Result<usize, i32> {
@@ -231,4 +232,58 @@ pub(crate) fn executable(buffer: &mut [u8]) -> usize {
     let link = c"/proc/self/exe".as_ptr() as usize;
     // SAFETY: a string ended by NUL; the pointer and the length are those of a live slice.
     checked(unsafe { raw(libc::SYS_readlinkat, [libc::AT_FDCWD as usize, link, at, len, 0, 0]) }).unwrap_or(0)
+}
+
+/// A whole file of the kernel's, whose length nobody knows before: on pages of our own.
+pub(crate) struct Whole {
+    at: *mut u8,
+    room: usize,
+    len: usize,
+}
+
+impl Whole {
+    /// The file as it is now; `None` where it or memory for it cannot be had. `path` ends with NUL.
+    pub(crate) fn read(path: &[u8]) -> Option<Whole> {
+        let fd = open(path, libc::O_RDONLY, 0).ok()?;
+        let mut room = 256 * 1024;
+        let whole = loop {
+            let Some(at) = pages::map(room) else { break None };
+            let mut whole = Whole { at, room, len: 0 };
+            // SAFETY: pages of our own of this length, which nobody else knows.
+            let buffer = unsafe { core::slice::from_raw_parts_mut(at, room) };
+            while let Some(rest) = buffer.get_mut(whole.len..)
+                && let Ok(got) = read_at(fd, rest, whole.len)
+                && got > 0
+            {
+                whole.len += got;
+            }
+            if whole.len < room {
+                break Some(whole);
+            }
+            room *= 4;
+        };
+        close(fd);
+        whole
+    }
+
+    /// What stands in it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: pages of our own, of which so many bytes were read.
+        unsafe { core::slice::from_raw_parts(self.at, self.len) }
+    }
+
+    /// The same, kept for ever.
+    pub(crate) fn keep(self) -> &'static [u8] {
+        let (at, len) = (self.at, self.len);
+        core::mem::forget(self);
+        // SAFETY: as above; never unmapped.
+        unsafe { core::slice::from_raw_parts(at, len) }
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `read`; nothing of it is borrowed any more.
+        unsafe { pages::unmap(self.at, self.room) };
+    }
 }

@@ -1,14 +1,9 @@
 //! What is mapped where, as the kernel tells it: read without the dynamic linker's lock.
 
-use super::file;
-use super::pages;
+use super::file::Whole;
 
-/// The mappings of this process at one moment.
-pub(crate) struct Maps {
-    at: *mut u8,
-    room: usize,
-    len: usize,
-}
+/// The mappings of this process at one moment; none where the kernel does not tell.
+pub(crate) struct Maps(Option<Whole>);
 
 /// One mapping.
 #[derive(Clone, Copy)]
@@ -22,59 +17,20 @@ pub(crate) struct Region<'a> {
 }
 
 impl Maps {
-    /// The mappings now; none where the kernel does not tell.
+    /// The mappings now.
     pub(crate) fn read() -> Maps {
-        let mut maps = Maps { at: core::ptr::null_mut(), room: 0, len: 0 };
-        let Ok(fd) = file::open(b"/proc/self/maps\0", libc::O_RDONLY, 0) else { return maps };
-        let mut room = 256 * 1024;
-        while let Some(at) = pages::map(room) {
-            maps = Maps { at, room, len: 0 };
-            while let Some(rest) = maps.buffer().get_mut(maps.len..)
-                && let Ok(got) = file::read_at(fd, rest, maps.len)
-                && got > 0
-            {
-                maps.len += got;
-            }
-            if maps.len < room {
-                break;
-            }
-            room *= 4;
-        }
-        file::close(fd);
-        maps
-    }
-
-    fn buffer(&mut self) -> &'static mut [u8] {
-        if self.at.is_null() {
-            return &mut [];
-        }
-        // SAFETY: pages of our own of this length, used while `self` lives.
-        unsafe { core::slice::from_raw_parts_mut(self.at, self.room) }
+        Maps(Whole::read(b"/proc/self/maps\0"))
     }
 
     /// All of them, by address.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Region<'_>> {
-        let text: &[u8] = if self.at.is_null() {
-            &[]
-        } else {
-            // SAFETY: pages of our own, of which so many bytes were read.
-            unsafe { core::slice::from_raw_parts(self.at, self.len) }
-        };
+        let text = self.0.as_ref().map_or(&[][..], Whole::bytes);
         text.split(|&byte| byte == b'\n').filter_map(region)
     }
 
     /// The mapping that holds an address.
     pub(crate) fn find(&self, address: usize) -> Option<Region<'_>> {
         self.iter().find(|region| (region.start..region.end).contains(&address))
-    }
-}
-
-impl Drop for Maps {
-    fn drop(&mut self) {
-        if !self.at.is_null() {
-            // SAFETY: mapped by `read`; nothing of it is borrowed any more.
-            unsafe { pages::unmap(self.at, self.room) };
-        }
     }
 }
 

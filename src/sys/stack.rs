@@ -1,6 +1,7 @@
 //! The calling thread's stack: how far up it may be read.
 
 use super::maps::Maps;
+use super::tls::thread_pointer;
 
 /// Where a stack lies.
 #[derive(Clone, Copy, Default)]
@@ -34,19 +35,4 @@ impl Bounds {
     pub(crate) fn may_have_grown_to(self, stack_pointer: usize) -> bool {
         stack_pointer < self.low && self.low - stack_pointer < GROWTH
     }
-}
-
-fn thread_pointer() -> usize {
-    let pointer: usize;
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: the first word of a thread's own memory is its address, by the ABI.
-    unsafe {
-        core::arch::asm!("mov {}, qword ptr fs:[0]", out(reg) pointer, options(nostack, readonly, preserves_flags));
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: reads a register.
-    unsafe {
-        core::arch::asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nomem, nostack, preserves_flags));
-    }
-    pointer
 }

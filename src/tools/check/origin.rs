@@ -51,7 +51,8 @@ fn symbol(base: usize, address: usize) -> Option<(&'static CStr, usize)> {
         return None;
     }
     // SAFETY: code of this file has been running, so the loader has loaded it; its beginning is mapped.
-    unsafe { Object::loaded_at(base) }?.function_at(address)
+    let (name, start) = unsafe { Object::loaded_at(base) }?.symbol_around(address)?;
+    Some((name, address - start))
 }
 
 /// The last part of a path.
