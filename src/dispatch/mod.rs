@@ -19,20 +19,22 @@ mod zero;
 
 pub(crate) use inner::{Inner, Request, note_backends};
 pub(crate) use next::{
-    claim, next_free, next_is_backend, next_malloc, next_memalign, next_realloc, next_usable_size,
+    END, claim, next_free, next_is_backend, next_malloc, next_memalign, next_realloc, next_usable_size,
     usable_size_of,
 };
-pub(crate) use observe::{observed_calloc, observed_free, observed_malloc, observed_realloc};
+pub(crate) use observe::{
+    observed_calloc, observed_free, observed_malloc, observed_nothing, observed_realloc,
+};
 pub(crate) use points::{
     aligned_alloc, calloc, free_aligned_sized, free_sized, memalign, posix_memalign, pvalloc, realloc,
     reallocarray, usable_size, valloc,
 };
-pub(crate) use single::{free, malloc};
+pub(crate) use single::{free, free_for_stub, made_by_stub, malloc};
 pub(crate) use tell::{several_after, several_before};
 
 use crate::abi::*;
 use crate::backend;
-use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Hook, View};
+use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Head, Hook, View};
 use crate::grace;
 use crate::grace::{Brief, Section};
 use crate::guard;
@@ -60,8 +62,8 @@ fn note(record: &Record, entry: u32) {
 
 /// The section of a short way: of a thread that is known and at rest.
 #[inline(always)]
-fn short_section(frame: usize) -> Option<Brief> {
-    grace::enter_briefly(guard::known()?, frame)
+fn short_section(frame: usize) -> Option<(Brief, &'static Head)> {
+    chain::enter_briefly(guard::known()?, frame)
 }
 
 /// What is asked for, as the entry point was given it.
