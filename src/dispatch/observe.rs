@@ -4,7 +4,7 @@
 //! What happens seldom is left to the full way: a thread that the library does not know, one that is
 //! inside a callback, a call that fails.
 
-use super::{NONE, points, short_section};
+use super::{Ask, NONE, points, short_section, tell};
 use crate::abi::*;
 use crate::backend;
 use crate::chain::{self, Head, Telling};
@@ -29,7 +29,7 @@ fn made<const ARRAY: bool>(
         failed(section, head, call);
         return block;
     }
-    tell(&section, head, call, block);
+    tell_made(&section, head, call, block);
     if ARRAY {
         record.describe_array(0, 0);
     }
@@ -39,7 +39,7 @@ fn made<const ARRAY: bool>(
 }
 
 #[inline(always)]
-fn tell(_section: &Brief, head: &Head, call: &Call, block: *mut c_void) {
+fn tell_made(_section: &Brief, head: &Head, call: &Call, block: *mut c_void) {
     // SAFETY: in this section.
     let &Telling { function, user } = unsafe { &head.view().after };
     // SAFETY: the program's own function, by the contract of memhook_observe, or the library's.
@@ -52,7 +52,7 @@ fn tell(_section: &Brief, head: &Head, call: &Call, block: *mut c_void) {
 fn failed(section: Brief, head: &Head, call: &Call) {
     let record = section.record();
     let errno = record.errno();
-    tell(&section, head, call, NONE);
+    tell_made(&section, head, call, NONE);
     record.describe_array(0, 0);
     drop(section);
     record.set_errno(errno);
@@ -136,12 +136,40 @@ pub(crate) unsafe extern "C" fn observed_realloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    let entered = if block.is_null() { short_section(frame) } else { None };
-    let Some((section, head)) = entered else {
+    let Some((section, head)) = short_section(frame) else {
         // SAFETY: the caller's contract is realloc's.
         return unsafe { points::realloc(block, requested, frame, caller) };
     };
+    if !block.is_null() {
+        return resized(section, head, block, requested, caller);
+    }
     let call = section.record().describe(MEMHOOK_ENTRY_REALLOC, requested, caller);
     // SAFETY: resolved before any hook could be registered.
     made::<false>(section, head, call, || unsafe { backend::realloc(block, requested) })
+}
+
+/// realloc of a block.
+#[inline(never)]
+fn resized(section: Brief, head: &Head, block: *mut c_void, requested: usize, caller: usize) -> *mut c_void {
+    let record = section.record();
+    // SAFETY: in this section.
+    let view = unsafe { head.view() };
+    let ask = Ask::bytes(MEMHOOK_ENTRY_REALLOC, requested, caller).of(block);
+    let call = ask.call(record);
+    let errno = record.errno();
+    tell::before(record, view.realloc_begin, &call);
+    // SAFETY: the program's block; no interceptor has ever made one in this mode.
+    let new = unsafe { backend::realloc(block, requested) };
+    // Resized to nothing, it is gone.
+    if !new.is_null() || requested == 0 {
+        tell::after(record, view.realloc_commit, &call, new);
+        drop(section);
+        record.set_errno(errno);
+    } else {
+        let outcome = record.errno();
+        tell::before(record, view.realloc_abort, &call);
+        drop(section);
+        record.set_errno(outcome);
+    }
+    new
 }
