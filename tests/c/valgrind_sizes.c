@@ -1,4 +1,5 @@
-/* All that one thread can do with blocks: what valgrind and memhook count of it must be the same. */
+/* All that one thread can do with blocks: what valgrind and memhook count of it must be the same. What it asks for
+ * may fail. */
 #include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,7 +22,10 @@ __attribute__((noinline)) static char *grown(size_t bytes)
 {
     char *text = NULL;
     for (size_t room = 1; room < bytes; room += room / 2 + 1) {
-        text = realloc(text, room);
+        char *more = realloc(text, room);
+        if (more == NULL)
+            break;
+        text = more;
         memset(text, 'x', room);
     }
     return text;
