@@ -35,7 +35,7 @@ goes on
 /// Each entry point that makes blocks fails in its turn as its manual page says, and nothing else is disturbed.
 #[test]
 fn every_failure_point_is_walked_through() {
-    for link in [Link::Shared, Link::Archive] {
+    for link in [Link::Shared, Link::Archive, Link::Static] {
         expect(
             "tool_fail_walk",
             link,
@@ -60,7 +60,7 @@ run 12: nothing failed
 /// What tools that count stand on: memory of their own in each thread.
 #[test]
 fn memory_of_a_hook_in_each_thread() {
-    for link in [Link::Shared, Link::Archive] {
+    for link in [Link::Shared, Link::Archive, Link::Static] {
         let said = "every block counted\nevery thread told apart\nmemory of ended threads used again\n";
         expect("local", link, said);
     }
@@ -69,7 +69,7 @@ fn memory_of_a_hook_in_each_thread() {
 /// All tools in force at once, started and stopped in every order while threads allocate.
 #[test]
 fn tools_come_and_go_together() {
-    for link in [Link::Shared, Link::Archive] {
+    for link in [Link::Shared, Link::Archive, Link::Static] {
         let program = build("tools_together", link);
         let outcome = run(Command::new(&program).arg(program.with_extension("trace")));
         assert_eq!(
@@ -99,6 +99,9 @@ fn words_in_the_environment_start_tools() {
         ("fail=above:900,nth:5 fail=above:990,every:1", "failed 11, first 905\n"),
         ("fail=after:5050", "failed 900, first 101\n"),
         ("fail=chance:0,every:1,from:libm.so", "failed 0, first 0\n"),
+        ("fail=chance:1", "failed 1000, first 1\n"),
+        ("fail=chance:0,seed:9,after:100000000", "failed 0, first 0\n"),
+        ("fail=every:1,above:990,from:victim", "failed 10, first 991\n"),
     ] {
         let found = victim("tool-words", words);
         let found = found.strip_prefix(
@@ -106,6 +109,16 @@ fn words_in_the_environment_start_tools() {
         );
         assert_eq!(found.unwrap_or(&victim("tool-words", words)), said, "{words}");
     }
+}
+
+/// Chance begins where the seed says, in each process.
+#[test]
+fn chance_can_be_repeated() {
+    let [one, again, other] =
+        [5, 5, 6].map(|seed| victim("tool-chance", &format!("fail=chance:0.3,seed:{seed}")));
+    assert!(one == again && one != other, "{one} {again} {other}");
+    let failed: u32 = one.split([' ', ',']).nth(1).and_then(|n| n.parse().ok()).expect("a number");
+    assert!((200..400).contains(&failed), "{one}");
 }
 
 /// A word that nobody knows is refused with those that there are, and nothing is started.

@@ -2,6 +2,7 @@
 //! company and over every allocator.
 
 mod company;
+mod programs;
 mod valgrind;
 
 use memhook_trace::{Trace, What};
