@@ -151,6 +151,14 @@
 #define MEMHOOK_SEES_NULL 16
 
 /**
+ * Flag of an interceptor: it is asked too where a call is refused, of which only observers are told otherwise: an
+ * overflow in calloc, reallocarray or pvalloc, an alignment that posix_memalign does not take. `call` says what was
+ * asked for, and `requested` is SIZE_MAX for what overflows. Whatever it passes on fails, and so does the call: a
+ * block that it returns is not used.
+ */
+#define MEMHOOK_SEES_REFUSED 32
+
+/**
  * Kind of a hook: interceptor.
  */
 #define MEMHOOK_KIND_INTERCEPTOR 1
@@ -471,7 +479,7 @@ typedef struct memhook_interceptor {
   int32_t priority;
   /**
    * `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, `MEMHOOK_OF_NOBODY`, `MEMHOOK_WANTS_FRAMES`,
-   * `MEMHOOK_SEES_NULL`, or 0.
+   * `MEMHOOK_SEES_NULL`, `MEMHOOK_SEES_REFUSED`, or 0.
    */
   uint32_t flags;
   /**

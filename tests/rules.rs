@@ -66,6 +66,7 @@ programs! {
     r8_overflow => "NULL and ENOMEM";
     r8_errno => "errno was left alone";
     r8_null_frees => "nothing, seen by who wants to";
+    r8_refused_calls => "refused, seen by who wants to";
     r8_calloc_is_zero => "zero";
     r8_large_calloc_touches_nothing => "untouched";
     r8_alignment => "aligned";

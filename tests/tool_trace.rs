@@ -708,7 +708,7 @@ fn pipes_and_standard_error() {
 
 #[test]
 fn traces_are_started_and_stopped_by_calls() {
-    for link in [Link::Shared, Link::Archive] {
+    for link in [Link::Shared, Link::Archive, Link::Static] {
         let folder = folder(&format!("trace-calls-{link:?}"));
         let program = compile(&source("trace_calls"), &folder.join("program"), link).run();
         let outcome = run(Command::new(program).current_dir(&folder));
