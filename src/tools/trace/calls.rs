@@ -55,7 +55,7 @@ pub(super) fn start(path: &[u8], options: &memhook_trace_options) -> Result<memh
     if options.flags & !known != 0 || (options.frames != 0 && !with_frames) || path.is_empty() {
         return Err(libc::EINVAL);
     }
-    if options.frames != 0 && !crate::sys::callers_stack::IS_KNOWN {
+    if options.frames != 0 && !crate::sys::stack::CAN_BE_WALKED {
         return Err(libc::ENOSYS);
     }
     if path.len() >= LONGEST {
