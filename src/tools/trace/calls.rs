@@ -113,8 +113,10 @@ pub(super) fn start(path: &[u8], options: &memhook_trace_options) -> Result<memh
 ///   sign that stands for nothing.
 /// - `ENOSYS`: `frames` is not 0, on a machine on which stacks cannot be walked.
 /// - `EBUSY`: there are eight traces already.
+/// - `ENOSPC`: all keys of `memhook_local_create()` are given out.
+/// - `ENAMETOOLONG`: the path has more than 4,095 bytes.
 /// - `ENOTSUP`: the kernel is older than Linux 4.14.
-/// - `ENOMEM`: there was no memory for the new chain.
+/// - `ENOMEM`: there was no memory for it.
 /// - what open(2) or fallocate(2) say of the file: `EACCES`, `ENOSPC`, `EFBIG`, ….
 ///
 /// # Threads
