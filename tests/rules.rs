@@ -51,6 +51,7 @@ programs! {
     r6_million_blocks => "released with the last of 1000000";
     r6_handed_between_threads => "300 hooks came, owned blocks, and went";
     r6_eight_byte_pointers => "8-byte pointers went home";
+    r6_low_addresses => "low blocks went home";
     r6_own_pool => "the pool took its own back";
     r6_realloc_corners => "corners kept";
     r6_in_callbacks => "callbacks gave back what others own";
