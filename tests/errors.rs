@@ -307,7 +307,18 @@ check_stop: 0
 released: 4081 of 4081
 goes on
 ";
-    expect("err_owners_tools", Link::Shared, stdout);
+    let program = build("err_owners_tools", Link::Shared);
+    assert_eq!(run(&mut Command::new(&program)), fine(stdout));
+    let stdout = "\
+with 4094 lists: ENOSPC
+check_start: ENOSPC
+check_stop: ESRCH
+with lists:
+check_start: 0
+check_stop: 0
+goes on
+";
+    assert_eq!(run(Command::new(program).arg("check")), fine(stdout));
 }
 
 #[test]
@@ -433,12 +444,18 @@ fn edges_are_as_the_header_says() {
     let stdout = "\
 remove from the last chain: EINPROGRESS
   unregister: EALREADY
+  unregister_timed: EALREADY
+  replace: EALREADY
   unregister then: ESRCH
 destroy the last chain: EINPROGRESS
   unregister: EALREADY
+  unregister_timed: EALREADY
+  replace: EALREADY
   unregister then: ESRCH
 swap without the former: EINPROGRESS
   unregister: EALREADY
+  unregister_timed: EALREADY
+  replace: EALREADY
   unregister then: ESRCH
 next of nothing
 backend

@@ -178,6 +178,17 @@ fn difference(plain: &str, hooked: &str) -> String {
 
 /// Modules of Python's own test suite, compared test by test.
 fn python_suite(name: &str, tools: &[&str], below: Option<PathBuf>, modules: &[&str]) {
+    python_suite_without(name, tools, below, modules, None);
+}
+
+/// As [`python_suite`], but for one test.
+fn python_suite_without(
+    name: &str,
+    tools: &[&str],
+    below: Option<PathBuf>,
+    modules: &[&str],
+    left_out: Option<&str>,
+) {
     let Some((python, present)) = python(modules) else { return };
     for module in modules.iter().filter(|module| present.iter().all(|name| name != *module)) {
         println!("skipped: {name}: {module} is not installed");
@@ -189,7 +200,8 @@ fn python_suite(name: &str, tools: &[&str], below: Option<PathBuf>, modules: &[&
         // Every object comes from malloc, not from Python's own allocator.
         command.env("PYTHONMALLOC", "malloc").env("PYTHONHASHSEED", "0");
         // A process for each module: one that leaves tracing on makes a signal in a later one spin, in Python 3.11.
-        command.args(["-m", "test", "-j", processes, "--junit-xml", "result.xml"]).args(&present);
+        command.args(["-m", "test", "-j", processes, "--junit-xml", "result.xml"]);
+        command.args(left_out.iter().flat_map(|test| ["-i", test])).args(&present);
         command
     };
     let result = |folder: &Path, outcome: Outcome| {
@@ -229,10 +241,17 @@ fn python_objects() {
 fn python_threads_and_processes() {
     let mut modules = vec!["test_thread", "test_fork1", "test_threading"];
     if is_long() {
-        modules.extend(["test_subprocess", "test_signal", "test_asyncio"]);
+        modules.extend(["test_signal", "test_asyncio"]);
         modules.extend(["test_concurrent_futures", "test_multiprocessing_fork"]);
     }
     python_suite("python-threads", if is_long() { &TOOLS } else { &TOOLS[..2] }, None, &modules);
+    if is_long() {
+        let modules = ["test_subprocess"];
+        python_suite("python-subprocess", &TOOLS[..3], None, &modules);
+        // The child of that test has the descriptors that it was given and no others; and that of the report.
+        let test = Some("test_pass_fds_redirected");
+        python_suite_without("python-subprocess-usage", &TOOLS[3..], None, &modules, test);
+    }
 }
 
 #[test]

@@ -21,6 +21,8 @@ static void last_chain(const char *what, int (*end)(memhook_chain chain))
     RESULT(what, end(former));
     EXPECT(released == 0);
     REFUSED("  unregister", memhook_unregister(owner));
+    REFUSED("  unregister_timed", memhook_unregister_timed(owner, 1000));
+    REFUSED("  replace", memhook_replace(owner, &table));
     do_free(block);
     MUST(memhook_synchronize());
     EXPECT(released == 1);

@@ -23,8 +23,26 @@ static void take_all_lists(void)
     printf("with %d lists: %s\n", count, error_name(error));
 }
 
-int main(void)
+/* Of one owner. */
+static int start_of_check(memhook_id owner)
 {
+    take_all_lists();
+    REFUSED("check_start", memhook_check_start(NULL));
+    REFUSED("check_stop", memhook_check_stop());
+    puts("with lists:");
+    for (int i = 0; i < count; i++)
+        do_free(blocks[i]);
+    MUST(memhook_synchronize());
+    RESULT("check_start", memhook_check_start(NULL));
+    RESULT("check_stop", memhook_check_stop());
+    MUST(memhook_unregister(owner));
+    goes_on();
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    (void)argv;
     memhook_interceptor table = owning_interceptor();
     memhook_check_options check = {.struct_size = sizeof check, .flags = MEMHOOK_CHECK_NO_QUARANTINE};
     memhook_fail_rule rule = {.struct_size = sizeof rule, .every = 1, .above = 1 << 20};
@@ -32,6 +50,8 @@ int main(void)
 
     setvbuf(stdout, NULL, _IONBF, 0);
     MUST(memhook_register(&table, &owner));
+    if (argc > 1)
+        return start_of_check(owner);
     MUST(memhook_usage_start(NULL, &usage));
     MUST(memhook_check_start(&check));
     /* Now no set with one fewer was ever in force. */
