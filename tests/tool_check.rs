@@ -624,6 +624,11 @@ an observer alone: all
 four megabytes down: all
 thread: all
 thread: all
+thread on a stack of the program's: all
+thread on a stack of the program's: all
+thread on a stack of the program's: all
+thread on a coroutine's stack first: the caller; a signal's: the caller; its own: all
+thread's fork child: all
 signal's own stack: the caller
 coroutine: the caller
 main again: all

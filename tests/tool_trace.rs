@@ -350,6 +350,9 @@ fn stacks_are_walked() {
             (3003, 1, vec!["inner"]),
             (3004, 6, vec!["inner"]),
             (3005, 1, expect(with("compare"))),
+            (3006, 1, vec!["inner"]),
+            (3007, 1, expect(with("coroutine_thread"))),
+            (3008, 1, expect(with("thread"))),
         ] {
             let found = stacks(size);
             assert_eq!(found.len(), times, "{how} {size}");

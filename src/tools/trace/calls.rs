@@ -55,7 +55,7 @@ pub(super) fn start(path: &[u8], options: &memhook_trace_options) -> Result<memh
     if options.flags & !known != 0 || (options.frames != 0 && !with_frames) || path.is_empty() {
         return Err(libc::EINVAL);
     }
-    if options.frames != 0 && !crate::sys::callers_stack::IS_KNOWN {
+    if options.frames != 0 && !crate::sys::stack::CAN_BE_WALKED {
         return Err(libc::ENOSYS);
     }
     if path.len() >= LONGEST {
@@ -113,8 +113,10 @@ pub(super) fn start(path: &[u8], options: &memhook_trace_options) -> Result<memh
 ///   sign that stands for nothing.
 /// - `ENOSYS`: `frames` is not 0, on a machine on which stacks cannot be walked.
 /// - `EBUSY`: there are eight traces already.
+/// - `ENOSPC`: all keys of `memhook_local_create()` are given out.
+/// - `ENAMETOOLONG`: the path has more than 4,095 bytes.
 /// - `ENOTSUP`: the kernel is older than Linux 4.14.
-/// - `ENOMEM`: there was no memory for the new chain.
+/// - `ENOMEM`: there was no memory for it.
 /// - what open(2) or fallocate(2) say of the file: `EACCES`, `ENOSPC`, `EFBIG`, ….
 ///
 /// # Threads

@@ -10,8 +10,8 @@
 //! certain point is kept in a table of the thread's; that makes a step a few instructions.
 
 use crate::api::local::memhook_thread;
-use crate::sys::callers_stack::{self, Bounds};
 use crate::sys::find;
+use crate::sys::stack::{self, Stack};
 use crate::sys::unwind::{self, Row};
 use core::cell::Cell;
 
@@ -26,8 +26,9 @@ const KEPT_BITS: u32 = 10;
 /// What a thread has for its walks. Zero is valid.
 #[repr(C)]
 pub(super) struct Walker {
-    bounds: Cell<Bounds>,
-    thread: Cell<u64>,
+    own: Stack,
+    /// The end of the stack, during a walk.
+    end: Cell<usize>,
     epoch: Cell<u64>,
     kept: [Cell<(usize, Kept)>; 1 << KEPT_BITS],
 }
@@ -53,17 +54,12 @@ impl Walker {
     pub(super) fn walk(&self, caller: usize, by_tables: bool, epoch: u64, to: &mut [u64]) -> usize {
         let Some(first) = to.first_mut() else { return 0 };
         *first = caller as u64;
-        let [pc, stack, frame] = callers_stack::registers();
-        let thread = memhook_thread();
-        if self.thread.replace(thread) != thread {
-            self.bounds.set(Bounds::of_this_thread(stack));
-        }
+        let [pc, stack, frame] = stack::registers();
         if self.epoch.replace(epoch) != epoch {
             self.kept.iter().for_each(|kept| kept.set((0, Kept::NONE)));
         }
-        if !self.bounds.get().holds(stack) {
-            return 1;
-        }
+        let Some(end) = self.own.end(memhook_thread(), stack) else { return 1 };
+        self.end.set(end);
         let mut at = Frame { pc, stack, frame };
         let mut own = 0;
         while at.pc != caller {
@@ -84,7 +80,7 @@ impl Walker {
 
     /// A word of the stack.
     fn word(&self, at: usize, above: usize) -> Option<usize> {
-        let inside = at >= above && at.is_multiple_of(8) && self.bounds.get().holds(at);
+        let inside = at >= above && at.is_multiple_of(8) && at < self.end.get() - 7;
         // SAFETY: between the stack pointer and the stack's end (above).
         inside.then(|| unsafe { (at as *const usize).read() })
     }
