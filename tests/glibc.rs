@@ -141,6 +141,20 @@ fn shared_library_hooks_for_its_program_or_says_what_is_missing() {
     assert!(outcome.stderr.starts_with(said) && outcome.stderr.lines().count() == 1, "{}", outcome.stderr);
 }
 
+/// Nothing has been allocated when its constructor looks.
+#[test]
+fn shared_library_finds_no_functions_in_the_variables() {
+    let folder = folder("glibc-wary");
+    let wary = compile(&source("glibc_wary_library.c"), &folder.join("libwary.so"), Link::Plugin);
+    let wary = wary.arg("-include").arg("memhook/glibc.h").run();
+    for link in [Link::Shared, Link::None] {
+        let program = folder.join(format!("user-{link:?}"));
+        let build = compile(&source("glibc_hook_library_user.c"), &program, link);
+        let program = build.arg(&wary).arg(format!("-Wl,-rpath,{}", folder.display())).run();
+        assert_eq!(preloaded(&library(), &program), fine("100 calls\n"), "{link:?}");
+    }
+}
+
 /// A program without the variables has nothing in force: the header of such a program is not used.
 #[test]
 fn nothing_is_in_force_where_nobody_asks_for_the_variables() {

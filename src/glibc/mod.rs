@@ -263,14 +263,33 @@ pub(crate) fn after_morecore() -> *mut Callback {
 core::arch::global_asm!(".weak memhook_glibc_initialize_hook");
 
 /// The library starts. If that is since the program asks for a variable, which is then in force, the first
-/// allocation is yet to come and will be seen: until then the variables hold functions, as in glibc.
+/// allocation is yet to come and will be seen: until then the variables hold functions, as in glibc. Not so for
+/// a shared library: what glibc once did to load it and to look things up for it, it did with malloc.
 pub(crate) fn begin(asked_for: bool) {
-    if !find_old_variables(false) && asked_for {
+    if !find_old_variables(false) && asked_for && !is_used_by_library() {
         for kind in [MALLOC, REALLOC, MEMALIGN] {
             // ORDERING [none]: Relaxed. The program has not asked for the variable yet.
             place(kind).store(callbacks::initial(kind), Ordering::Relaxed);
         }
     }
+}
+
+/// Whether a shared library was compiled with `memhook/glibc.h`.
+fn is_used_by_library() -> bool {
+    let accessors =
+        [c"memhook_glibc_malloc_hook", c"memhook_glibc_realloc_hook", c"memhook_glibc_memalign_hook"];
+    let mut is_program = true;
+    let mut used = false;
+    elf::for_each_object(&mut |object| {
+        if !is_program {
+            for name in accessors {
+                object.for_each_binding(name, &mut |_| used = true);
+            }
+        }
+        is_program = false;
+        !used
+    });
+    used
 }
 
 /// Serves the old variables though no object refers to them: one may come by dlopen.
