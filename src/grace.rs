@@ -8,10 +8,10 @@
 //! what writers wait for: it wakes them and runs the deferred work that has become due.
 //!
 //! Who removes one hook waits for less than all older sections: for those that may be in that hook
-//! just now, or have work of it to finish (see [`Scope`]). A section begins as one that may be in any
-//! hook. With one observer or one interceptor in its chain, it is narrowed to that ([`Brief`]): it will
-//! call no other. Else a thread announces each hook before it looks whether the hook is to be passed
-//! by, as it announces a section before it loads the chain ([`Section`]).
+//! just now, or have work of it to finish (see [`Scope`]). A section that meets a single hook names, as
+//! it begins, the head that it will work on, and then sees whether that is still in force ([`Brief`]): the
+//! head says which hook it is. In any other section a thread announces each hook before it looks whether the
+//! hook is to be passed by, as it announces a section before it loads the chain ([`Section`]).
 //!
 //! # Invariants
 //!
@@ -29,20 +29,20 @@
 //! | `wake`  | `left` SeqCst fence             | `wait` SeqCst fence       | either the reader sees the waiter, or the waiter sees that the reader left |
 //! | `defer` | `push` AcqRel                   | `work_off` AcqRel         | the deferred work itself |
 //! | `use`   | `barrier::light` after the announcement | `barrier::heavy` in `advance` | either the reader sees that the hook is to be passed by, or the writer sees the reader in it |
-//! | `narrow` | `narrow_to` Release           | `Scope::includes` Acquire | in which hook alone a section may be |
+//! | `name`  | `open` Release                  | `Scope::includes` Acquire | which head a section works on, or that it announces |
 
-use crate::guard::{self, ANY, NO_OBSERVER, Record};
+use crate::guard::{self, Front, NO_OBSERVER, Record};
 use crate::sys::{barrier, futex, thread};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 #[repr(align(64))]
-struct Line<T>(T);
+pub(crate) struct Line<T>(T);
 
 /// One epoch. The lowest bit, in a record, says that more than the epoch is to be looked at when the
 /// section ends: see [`guard::LOOK`].
 const EPOCH_ONE: u64 = 2;
 
-static EPOCH: Line<AtomicU64> = Line(AtomicU64::new(EPOCH_ONE));
+pub(crate) static EPOCH: Line<AtomicU64> = Line(AtomicU64::new(EPOCH_ONE));
 
 /// Changes whenever somebody who waits should look again.
 static CHANGES: AtomicU32 = AtomicU32::new(0);
@@ -59,8 +59,8 @@ pub(crate) struct Section {
     outermost: bool,
 }
 
-/// An open read section of a call that meets one hook, or several that are announced as usual. Ends when
-/// dropped.
+/// An open read section on the head that it names, which has one hook, or several that are announced as
+/// usual. Ends when dropped.
 pub(crate) struct Brief {
     record: &'static Record,
 }
@@ -76,18 +76,37 @@ pub(crate) fn enter(record: &'static Record, frame: usize) -> Option<Section> {
     if word != 0 && !(was_abandoned(record, word, frame) && record.suspensions() == 0) {
         return None;
     }
-    Some(open(record, frame).announcing())
+    Some(open_announcing(record, frame))
 }
 
-/// As [`enter`] for a thread that is at rest, and as a section that may be narrowed. `None`: any other
-/// thread; [`enter`] finds out the rest.
+/// As [`enter`] for a thread that is at rest, on the head that `in_force` holds. `None`: any other thread, or
+/// the head has just changed; [`enter`] finds out the rest.
 #[inline(always)]
-pub(crate) fn enter_briefly(record: &'static Record, frame: usize) -> Option<Brief> {
+pub(crate) fn enter_briefly(
+    record: &'static Record,
+    frame: usize,
+    in_force: &AtomicPtr<Front>,
+) -> Option<(Brief, *mut Front)> {
     // ORDERING [none]: Relaxed. Written by this thread.
     if record.word.load(Ordering::Relaxed) != 0 {
         return None;
     }
-    Some(open(record, frame))
+    // ORDERING [none]: Relaxed. Looked at again below.
+    let head = in_force.load(Ordering::Relaxed);
+    let section = open(record, frame, head);
+    // ORDERING [publish]: Acquire. The hooks of the head. Other end: `chain::publish`.
+    if !core::ptr::eq(in_force.load(Ordering::Acquire), head) {
+        give_up(section);
+        return None;
+    }
+    Some((section, head))
+}
+
+/// The head has changed while the section began.
+#[cold]
+#[inline(never)]
+fn give_up(section: Brief) {
+    drop(section);
 }
 
 /// Begins a read section of a function of the interface, which calls no callback in it.
@@ -106,13 +125,15 @@ pub(crate) fn enter_anyhow(record: &'static Record, frame: usize) -> Section {
     if guard::is_section(word) && !was_abandoned(record, word, frame) {
         return Section { record, outermost: false };
     }
-    open(record, frame).announcing()
+    open_announcing(record, frame)
 }
 
-/// A signal handler of this thread that comes between the two stores opens and closes sections of its
-/// own, and leaves a newer epoch behind: one that our load of the chain, which comes later, has seen.
+/// A signal handler of this thread that comes between the first two stores opens and closes sections of its
+/// own, and leaves a newer epoch behind: one that our load of the chain, which comes later, has seen. After
+/// the second it finds the thread inside. Who looks before the third sees another head, whose section is
+/// over, and is a writer that our look at the head in force will not miss.
 #[inline(always)]
-fn open(record: &'static Record, frame: usize) -> Brief {
+fn open(record: &'static Record, frame: usize, head: *mut Front) -> Brief {
     // ORDERING [epoch]: Acquire. A new epoch implies the new chain. Other end: `advance`.
     let epoch = EPOCH.0.load(Ordering::Acquire);
     // ORDERING [leave]: Release. What former sections did is before it, for who sees this epoch instead
@@ -120,6 +141,9 @@ fn open(record: &'static Record, frame: usize) -> Brief {
     record.epoch.store(epoch, Ordering::Release);
     // ORDERING [leave]: Release. The epoch before it. `light` puts it before our load of the chain.
     record.word.store(frame, Ordering::Release);
+    // ORDERING [name]: Release. What was announced before, and the end of former sections. `light` puts it before
+    // our load of the chain. Other end: `Scope::includes`.
+    record.head.store(head, Ordering::Release);
     if barrier::is_special() {
         open_with_fence(record, epoch);
     }
@@ -135,22 +159,64 @@ fn open_with_fence(record: &Record, epoch: u64) {
     barrier::light();
 }
 
-impl Brief {
-    /// The call will be in this hook and in no other, or in none if it is `NO_OBSERVER`.
-    #[inline(always)]
-    pub(crate) fn narrow_to(&self, hook: usize) {
-        // ORDERING [narrow]: Release. Where it was before in this section. Other end: `Scope::includes`.
-        self.record.inside.store(hook, Ordering::Release);
+/// A section that announces each hook; so far it is in none.
+#[inline(always)]
+fn open_announcing(record: &'static Record, frame: usize) -> Section {
+    // A signal handler that comes next leaves an observer here, which costs a wait and no more.
+    // ORDERING [name]: Relaxed. The store of the head in `open` is behind it.
+    record.inside.store(NO_OBSERVER, Ordering::Relaxed);
+    core::mem::forget(open(record, frame, core::ptr::null_mut()));
+    Section { record, outermost: true }
+}
+
+/// For entry stubs that have opened a section as `open` does, and end it as `close` does.
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod stub {
+    use super::*;
+
+    /// The open section that a stub has begun.
+    ///
+    /// # Safety
+    ///
+    /// It is this thread's, and whoever began it leaves it to us.
+    pub(crate) unsafe fn section(record: &'static Record) -> Brief {
+        Brief { record }
     }
 
+    /// A stub's section is not what it seemed: its head has changed, or more is to be looked at.
+    ///
+    /// # Safety
+    ///
+    /// As [`section`].
+    pub(crate) unsafe extern "C" fn give_up(record: &'static Record) {
+        // SAFETY: the caller's contract.
+        drop(unsafe { section(record) });
+    }
+
+    /// A stub's section, which it has ended, was entered in another epoch than it ended in.
+    pub(crate) extern "C" fn left_with(record: &Record, epoch: u64) {
+        super::left_with(record, epoch);
+    }
+}
+
+impl Brief {
     /// The call will announce each hook, and pass by those that are being unregistered.
     #[inline(always)]
     pub(crate) fn announcing(self) -> Section {
         let record = self.record;
         core::mem::forget(self);
-        // ORDERING [narrow]: Release. Nothing was entered so far. Other end: `Scope::includes`.
-        record.inside.store(NO_OBSERVER, Ordering::Release);
+        // ORDERING [name]: Relaxed. The store of the head is behind it.
+        record.inside.store(NO_OBSERVER, Ordering::Relaxed);
+        // ORDERING [name]: Release. What was announced is before it. Other end: `Scope::includes`.
+        record.head.store(core::ptr::null_mut(), Ordering::Release);
         Section { record, outermost: true }
+    }
+
+    /// The head that it names.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn front(&self) -> *mut Front {
+        // ORDERING [none]: Relaxed. Written by this thread.
+        self.record.head.load(Ordering::Relaxed)
     }
 
     /// The thread whose section it is.
@@ -184,8 +250,6 @@ fn close(record: &Record, rest: usize) {
     // Read before the end: a signal handler's sections after it may store others.
     // ORDERING [none]: Relaxed. Written by this thread.
     let epoch = record.epoch.load(Ordering::Relaxed);
-    // ORDERING [use]: Release. The end of the callback. Other end: `Scope::includes`.
-    record.inside.store(ANY, Ordering::Release);
     // ORDERING [leave]: Release. Our last use of the chain before it. Other end: `epoch_inside`.
     record.word.store(rest, Ordering::Release);
     barrier::light_unfenced();
@@ -236,8 +300,6 @@ pub(crate) fn abandon(record: &Record) {
     record.describe_array(0, 0);
     // ORDERING [use]: Release. Whatever the abandoned call did is over.
     record.entered.store(0, Ordering::Release);
-    // ORDERING [use]: Release. As above.
-    record.inside.store(ANY, Ordering::Release);
     // ORDERING [leave]: Release. As above.
     record.word.store(record.suspensions(), Ordering::Release);
     left();
@@ -308,11 +370,15 @@ impl Scope {
     }
 
     fn includes(self, record: &Record) -> bool {
-        // ORDERING [narrow]: Acquire. Before the look at `entered`. Other end: `narrow_to`.
-        let inside = record.inside.load(Ordering::Acquire);
+        // ORDERING [name]: Acquire. Before the look at what was announced. Other ends: `open`, `announcing`.
+        let head = record.head.load(Ordering::Acquire);
+        // SAFETY: null, or a head, and heads are never unmapped.
+        let only = unsafe { head.as_ref() }.map_or(NO_OBSERVER, Front::only);
+        // ORDERING [use]: Acquire. Other end: `announce_observer`.
+        let inside = || if only == NO_OBSERVER { record.inside.load(Ordering::Acquire) } else { only };
         // ORDERING [use]: Acquire. Other end: `announce_interceptor`.
         let entered = || record.entered.load(Ordering::Acquire);
-        let in_it = |address, bit| inside == address || inside == ANY || entered() & bit != 0;
+        let in_it = |address, bit| inside() == address || entered() & bit != 0;
         match self {
             Scope::All => true,
             Scope::Observer(address) => in_it(address, 0),

@@ -16,14 +16,14 @@
 //! | above           | is in a read section, which was entered with this stack pointer |
 //!
 //! Its being zero is the one test that every allocation call makes. `epoch` goes with it and is stored
-//! first; what a thread in a section may be in, `inside` and `entered` say: see `grace`.
+//! first; what a thread in a section may be in, `head`, `inside` and `entered` say: see `grace`.
 //!
 //! # Invariants
 //!
 //! 1. Records are never unmapped.
-//! 2. `word`, `epoch`, `inside`, `entered`, `call` and `counts` are written by the record's own thread only, or while no
+//! 2. `word`, `epoch`, `head`, `inside`, `entered`, the calls and `counts` are written by the record's own thread only, or while no
 //!    thread has the record, or in a fork child before any other thread exists; except for the
-//!    circumstances of `call`, which change by single updates.
+//!    circumstances of calls, which change by single updates.
 //! 3. `owner` changes by compare-and-swap, and every change raises its generation.
 //!
 //! # Edges
@@ -32,9 +32,10 @@
 //! | -------- | ----------------------- | -------------------- | ------- |
 //! | `roster` | `Roster::push` Release  | `Roster::iter` Acquire | a node's first contents |
 //! | `claim`  | `adopt` AcqRel          | `adopt` AcqRel       | what the record's last thread left in it |
+//! | `head`   | `chain::publish` Release | `Front::only` Acquire | the end of sections of the head's last time in force |
 //! | `circumstances` | `set_circumstances` SeqCst | `take_circumstances` SeqCst | a change, or the record that is to have it |
 
-use crate::abi::{MEMHOOK_DURING_STARTUP, memhook_call};
+use crate::abi::*;
 use crate::roster::{Link, Roster};
 use crate::scratch;
 use crate::sys::thread::{self, Thread};
@@ -56,10 +57,26 @@ pub(crate) fn is_section(word: usize) -> bool {
 /// Bit of `Record::epoch`: the end of the section has more to look at than whether the epoch changed.
 pub(crate) const LOOK: u64 = 1;
 
-/// Value of `Record::inside`: the thread may be in any hook of its chain, or about to be.
-pub(crate) const ANY: usize = 0;
 /// Value of `Record::inside`: in no observer. `Record::entered` says in which interceptors.
 pub(crate) const NO_OBSERVER: usize = 1;
+
+/// What a head begins with: what the entry points and the grace periods know of it.
+#[repr(C)]
+pub(crate) struct Front {
+    /// Where the entry points jump; at offset 0 for the stubs.
+    pub(crate) entries: [AtomicPtr<()>; 13],
+    /// The hook that a section which names the head may be in, by its address; `NO_OBSERVER`: such sections
+    /// announce each hook.
+    pub(crate) only: AtomicUsize,
+}
+
+impl Front {
+    /// The hook that a section which names it may be in.
+    pub(crate) fn only(&self) -> usize {
+        // ORDERING [head]: Acquire. Other end: `chain::publish`.
+        self.only.load(Ordering::Acquire)
+    }
+}
 
 /// Numbers of owner lists. The pages of the counts are touched as the numbers come into use.
 const COUNTS: usize = 4096;
@@ -71,22 +88,29 @@ pub(crate) struct Record {
     pub(crate) word: AtomicUsize,
     /// The epoch that the section was entered in, and `LOOK`.
     pub(crate) epoch: AtomicU64,
-    /// `ANY`, `NO_OBSERVER`, or, as an address, the observer that was called last in the open section, or
-    /// the only hook of its chain.
+    /// The head that the open section is about, where that says which hook it may be in; null where each hook
+    /// is announced before it is called.
+    pub(crate) head: AtomicPtr<Front>,
+    /// `NO_OBSERVER`, or, as an address, the observer that was called last. Of a section that announces.
     pub(crate) inside: AtomicUsize,
     /// The interceptors that were entered in the open section: one bit each, which others share.
     pub(crate) entered: AtomicU64,
-    errno: AtomicPtr<i32>,
+    /// Where the thread's errno is.
+    pub(crate) errno: AtomicPtr<i32>,
     /// Live blocks by owner list, as far as this record's threads counted them; null at first.
-    counts: AtomicPtr<i64>,
+    pub(crate) counts: AtomicPtr<i64>,
+    /// What hooks are told of a malloc, by the short ways.
+    pub(crate) malloc_call: Call,
+    /// The same of a free.
+    pub(crate) free_call: Call,
+    /// The same of calloc and realloc.
+    other_call: Call,
     /// How often the thread has suspended hooks.
     suspended: AtomicUsize,
     /// Whether the thread is between looking how to count a block and having counted it.
     pub(crate) settling: AtomicBool,
     /// Whether the thread is running deferred work, so that work which that entails is left to it.
     pub(crate) polling: AtomicBool,
-    /// What hooks are told of a call, by the short ways.
-    call: Call,
     /// Where marks of owned blocks were found last. See `ownership`.
     pub(crate) leaves: Leaves,
     /// What answers the calls that this thread makes inside a callback; null: the backend. See
@@ -114,16 +138,31 @@ pub(crate) const LOCALS: usize = 64;
 
 /// A `memhook_call` that a thread fills in where it stands: what never changes in the usual calls is there.
 #[repr(C)]
-struct Call {
+pub(crate) struct Call {
     struct_size: AtomicUsize,
     entry: AtomicU32,
     circumstances: AtomicU32,
-    requested: AtomicUsize,
+    pub(crate) requested: AtomicUsize,
     alignment: AtomicUsize,
     count: AtomicUsize,
     each: AtomicUsize,
-    block: AtomicPtr<c_void>,
-    caller: AtomicUsize,
+    pub(crate) block: AtomicPtr<c_void>,
+    pub(crate) caller: AtomicUsize,
+}
+
+impl Call {
+    fn begin(&self, entry: u32) {
+        // ORDERING [none]: Relaxed. Read by the record's thread only.
+        self.struct_size.store(size_of::<memhook_call>(), Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        self.entry.store(entry, Ordering::Relaxed);
+    }
+
+    /// As hooks get it.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> *const memhook_call {
+        core::ptr::from_ref(self).cast()
+    }
 }
 
 /// Leaves of the table of marks that the thread has used last, by address.
@@ -205,14 +244,26 @@ pub(crate) fn known() -> Option<&'static Record> {
     unsafe { tls::get().cast::<Record>().as_ref() }
 }
 
+/// This thread's record.
+///
+/// # Safety
+///
+/// The thread is in a section.
+#[inline(always)]
+pub(crate) unsafe fn of_section() -> &'static Record {
+    // SAFETY: a section has a record (the caller's contract), which is never unmapped (invariant 1).
+    unsafe { &*tls::get().cast::<Record>() }
+}
+
 #[cold]
 fn claim() -> Option<&'static Record> {
     let me = thread::current();
     let record = reuse(me).or_else(|| create(me))?;
     // ORDERING [none]: Relaxed. Read by this thread only.
     record.errno.store(thread::errno_location(), Ordering::Relaxed);
-    // ORDERING [none]: Relaxed. Read by this thread only.
-    record.call.struct_size.store(size_of::<memhook_call>(), Ordering::Relaxed);
+    record.malloc_call.begin(MEMHOOK_ENTRY_MALLOC);
+    record.free_call.begin(MEMHOOK_ENTRY_FREE);
+    record.other_call.begin(MEMHOOK_ENTRY_CALLOC);
     take_circumstances(record);
     // ORDERING [none]: Relaxed. Read by this thread only.
     record.polling.store(false, Ordering::Relaxed);
@@ -330,19 +381,32 @@ impl Record {
     /// Counts `delta` blocks of an owner list for this thread; false where there is no memory.
     #[inline(always)]
     pub(crate) fn count(&self, list: u16, delta: i64) -> bool {
-        self.count_at_once(list, delta) || self.first_count(list, delta)
+        if !self.can_count() {
+            return self.first_count(list, delta);
+        }
+        // SAFETY: just seen.
+        unsafe { self.count_at_once(list, delta) };
+        true
     }
 
-    /// As [`count`](Record::count), where that needs no memory; else false.
+    /// Whether counting needs no memory any more.
     #[inline(always)]
-    pub(crate) fn count_at_once(&self, list: u16, delta: i64) -> bool {
+    pub(crate) fn can_count(&self) -> bool {
+        // ORDERING [none]: Relaxed. Written by this thread.
+        !self.counts.load(Ordering::Relaxed).is_null()
+    }
+
+    /// As [`count`](Record::count).
+    ///
+    /// # Safety
+    ///
+    /// The thread [can count](Record::can_count), which is so if any block is near.
+    #[inline(always)]
+    pub(crate) unsafe fn count_at_once(&self, list: u16, delta: i64) {
         // ORDERING [none]: Relaxed. Written by this thread.
         let counts = self.counts.load(Ordering::Relaxed);
-        if !counts.is_null() {
-            // SAFETY: `COUNTS` numbers, written by this thread only (invariant 2).
-            unsafe { thread::local_add(counts.wrapping_add(list.into()), delta) };
-        }
-        !counts.is_null()
+        // SAFETY: `COUNTS` numbers (the caller's contract), written by this thread only (invariant 2).
+        unsafe { thread::local_add(counts.wrapping_add(list.into()), delta) };
     }
 
     #[cold]
@@ -374,8 +438,6 @@ impl Record {
     fn come_to_rest(&self) {
         // ORDERING [none]: Relaxed. The next entry of a section orders it.
         self.suspended.store(0, Ordering::Relaxed);
-        // ORDERING [none]: Relaxed. As above.
-        self.inside.store(ANY, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. As above.
         self.entered.store(0, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. As above.
@@ -443,42 +505,36 @@ impl Record {
         is_section(self.word.load(Ordering::Relaxed))
     }
 
-    /// Fills in what hooks are told of a call that has a size, a block, or neither. Used in a section.
+    /// Fills in what hooks are told of a malloc. Used in a section.
     #[inline(always)]
-    pub(crate) fn describe(
-        &self,
-        entry: u32,
-        requested: usize,
-        block: *mut c_void,
-        caller: usize,
-    ) -> *const memhook_call {
+    pub(crate) fn describe_malloc(&self, requested: usize, caller: usize) -> &Call {
         // ORDERING [none]: Relaxed. Read by this thread only.
-        self.call.entry.store(entry, Ordering::Relaxed);
+        self.malloc_call.requested.store(requested, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. As above.
-        self.call.requested.store(requested, Ordering::Relaxed);
-        // ORDERING [none]: Relaxed. As above.
-        self.call.block.store(block, Ordering::Relaxed);
-        // ORDERING [none]: Relaxed. As above.
-        self.call.caller.store(caller, Ordering::Relaxed);
-        self.call()
+        self.malloc_call.caller.store(caller, Ordering::Relaxed);
+        &self.malloc_call
     }
 
-    /// What was filled in last.
+    /// The same of a free.
     #[inline(always)]
-    pub(crate) fn call(&self) -> *const memhook_call {
-        (&raw const self.call).cast()
+    pub(crate) fn describe_free(&self, block: *mut c_void, caller: usize) -> &Call {
+        // ORDERING [none]: Relaxed. Read by this thread only.
+        self.free_call.block.store(block, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        self.free_call.caller.store(caller, Ordering::Relaxed);
+        &self.free_call
     }
 
-    /// The record in which a call stands.
-    ///
-    /// # Safety
-    ///
-    /// `call` came from [`describe`](Record::describe).
+    /// The same of another call that makes a block out of nothing.
     #[inline(always)]
-    pub(crate) unsafe fn of<'a>(call: *const memhook_call) -> &'a Record {
-        let record = call.cast::<u8>().wrapping_sub(core::mem::offset_of!(Record, call)).cast::<Record>();
-        // SAFETY: the caller's contract, and invariant 1.
-        unsafe { &*record }
+    pub(crate) fn describe(&self, entry: u32, requested: usize, caller: usize) -> &Call {
+        // ORDERING [none]: Relaxed. Read by this thread only.
+        self.other_call.entry.store(entry, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        self.other_call.requested.store(requested, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        self.other_call.caller.store(caller, Ordering::Relaxed);
+        &self.other_call
     }
 
     /// Adds to [`describe`](Record::describe) for a call that takes a number of elements and the size of
@@ -486,22 +542,28 @@ impl Record {
     #[inline(always)]
     pub(crate) fn describe_array(&self, count: usize, each: usize) {
         // ORDERING [none]: Relaxed. Read by this thread only.
-        self.call.count.store(count, Ordering::Relaxed);
+        self.other_call.count.store(count, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. As above.
-        self.call.each.store(each, Ordering::Relaxed);
+        self.other_call.each.store(each, Ordering::Relaxed);
+    }
+
+    fn calls(&self) -> [&Call; 3] {
+        [&self.malloc_call, &self.free_call, &self.other_call]
     }
 
     /// `MEMHOOK_DURING_` bits that hold for this thread's calls.
     #[inline(always)]
     pub(crate) fn circumstances(&self) -> u32 {
         // ORDERING [none]: Relaxed. A description; it orders nothing.
-        self.call.circumstances.load(Ordering::Relaxed)
+        self.malloc_call.circumstances.load(Ordering::Relaxed)
     }
 
     /// Adds `MEMHOOK_DURING_` bits for this thread.
     pub(crate) fn add_circumstances(&self, bits: u32) {
-        // ORDERING [none]: Relaxed. As above.
-        self.call.circumstances.fetch_or(bits, Ordering::Relaxed);
+        for call in self.calls() {
+            // ORDERING [none]: Relaxed. As above.
+            call.circumstances.fetch_or(bits, Ordering::Relaxed);
+        }
     }
 }
 
@@ -521,10 +583,12 @@ pub(crate) fn set_circumstances(add: u32, remove: u32) {
     // ORDERING [circumstances]: SeqCst. As above.
     CIRCUMSTANCES.fetch_and(!remove, Ordering::SeqCst);
     for record in RECORDS.iter() {
-        // ORDERING [none]: Relaxed. A description; it orders nothing.
-        record.call.circumstances.fetch_or(add, Ordering::Relaxed);
-        // ORDERING [none]: Relaxed. As above.
-        record.call.circumstances.fetch_and(!remove, Ordering::Relaxed);
+        for call in record.calls() {
+            // ORDERING [none]: Relaxed. A description; it orders nothing.
+            call.circumstances.fetch_or(add, Ordering::Relaxed);
+            // ORDERING [none]: Relaxed. As above.
+            call.circumstances.fetch_and(!remove, Ordering::Relaxed);
+        }
     }
 }
 
@@ -534,8 +598,10 @@ fn take_circumstances(record: &Record) {
     loop {
         // ORDERING [circumstances]: SeqCst. Other end: `set_circumstances`.
         let now = CIRCUMSTANCES.load(Ordering::SeqCst);
-        // ORDERING [circumstances]: SeqCst. Before the second look.
-        record.call.circumstances.store(now, Ordering::SeqCst);
+        for call in record.calls() {
+            // ORDERING [circumstances]: SeqCst. Before the second look.
+            call.circumstances.store(now, Ordering::SeqCst);
+        }
         // ORDERING [circumstances]: SeqCst. After the store.
         if CIRCUMSTANCES.load(Ordering::SeqCst) == now {
             break;

@@ -36,7 +36,7 @@
 
 use crate::chain::Hook;
 use crate::grace::{self, Deferred, Scope};
-use crate::guard::{self, ANY, Record};
+use crate::guard::{self, Record};
 use crate::scratch;
 use crate::sys::{barrier, pages};
 use core::ffi::c_void;
@@ -51,7 +51,7 @@ pub(crate) const MAX_LISTS: usize = 4095;
 /// The three parts of an address above its low 3 bits, which no two blocks differ in alone.
 const ADDRESS_BITS: u32 = 48;
 const BRANCH_BITS: u32 = 35;
-const LEAF_BITS: u32 = 22;
+pub(crate) const LEAF_BITS: u32 = 22;
 const ROOT_LEN: usize = 1 << (ADDRESS_BITS - BRANCH_BITS);
 const BRANCH_LEN: usize = 1 << (BRANCH_BITS - LEAF_BITS);
 const LEAF_LEN: usize = 1 << (LEAF_BITS - 3);
@@ -185,10 +185,13 @@ unsafe fn near_mark<'a>(block: *mut c_void, record: &Record) -> &'a AtomicU16 {
     unsafe { &*origin.wrapping_add(address >> 3) }
 }
 
-/// Has the thread remember the leaf of a block's mark, if there is one. Not the first, in which NULL lies: that
-/// is never near.
+/// Has the thread remember the leaf of a block's mark, if there is one, and if the thread has a place to count.
+/// Not the first leaf, in which NULL lies: that is never near.
 pub(crate) fn bring_near(block: *mut c_void, record: &Record) {
     let address = plain(block);
+    if !record.can_count() {
+        return;
+    }
     let Some(mark) = mark_of(block).filter(|_| address >> LEAF_BITS != 0) else { return };
     let near = record.leaves.place(address >> LEAF_BITS);
     let origin = core::ptr::from_ref(mark).cast_mut().wrapping_sub(address >> 3);
@@ -484,24 +487,6 @@ pub(crate) fn gone(id: u16, record: &Record) {
 }
 
 impl List {
-    /// As [`List::lose`], by a call whose section was narrowed to a member before it looks here: whoever
-    /// drains the list for that member waits for it. False where it is not done yet: [`List::lose_late`].
-    #[inline(always)]
-    pub(crate) fn lose_inside(&self, id: u16, record: &Record) -> bool {
-        // ORDERING [drain]: Acquire. Other end: `drain`.
-        !self.draining.load(Ordering::Acquire) && record.count_at_once(id, -1)
-    }
-
-    /// After [`List::lose_inside`].
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn lose_late(&self, id: u16, record: &Record) {
-        // ORDERING [drain]: Acquire. Other end: `drain`.
-        if self.draining.load(Ordering::Acquire) || !record.count(id, -1) {
-            gone_from(self);
-        }
-    }
-
     /// As [`gone`], of the list with the number `id`.
     #[inline(always)]
     pub(crate) fn lose(&self, id: u16, record: &Record) {
@@ -528,7 +513,7 @@ fn gone_from(list: &List) {
         let item = core::ptr::from_ref(list).cast_mut().cast::<Deferred>();
         // SAFETY: the list has left LISTS and lives until `finished`. Deferred, since we are in
         // a section, where no release may be called.
-        unsafe { grace::defer(item, grace::advance(), Scope::Settling(ANY, 0), finished_last) };
+        unsafe { grace::defer(item, grace::advance(), Scope::Settling(0, 0), finished_last) };
     }
 }
 

@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["registry", "dispatch", "chain", "ownership", "grace", "guard", "scratch", "roster", "abi", "sys"],
     ),
     ("start", &["glibc", "registry", "dispatch", "chain", "grace", "guard", "backend", "abi", "sys"]),
-    ("entry", &["start", "dispatch", "chain", "guard", "api", "abi"]),
+    ("entry", &["start", "dispatch", "chain", "ownership", "grace", "guard", "backend", "api", "abi", "sys"]),
     ("selftest", &["entry", "registry", "dispatch", "guard", "backend", "abi", "sys"]),
     ("tools", &["api", "roster", "scratch", "text", "abi", "sys"]),
     (

@@ -5,78 +5,92 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* ---- An observer ------------------------------------------------------------------------- */
+/* ---- Observers: four alike ---------------------------------------------------------------- */
 
-static void told_block(const memhook_call *call, void *block, void *user)
-{
-    (void)call, (void)block, (void)user;
-    count();
-}
+#define OBSERVER(N)                                                                                \
+    static void told_block_##N(const memhook_call *call, void *block, void *user)                  \
+    {                                                                                              \
+        (void)call, (void)block, (void)user;                                                       \
+        count_as(N);                                                                               \
+    }                                                                                              \
+    static void told_##N(const memhook_call *call, void *user)                                     \
+    {                                                                                              \
+        (void)call, (void)user;                                                                    \
+        count_as(N);                                                                               \
+    }                                                                                              \
+    static const memhook_observer observer_##N = {                                                 \
+        .struct_size = sizeof observer_##N,                                                        \
+        .name = "observer",                                                                        \
+        .after_alloc = told_block_##N,                                                             \
+        .before_free = told_##N,                                                                   \
+        .realloc_begin = told_##N,                                                                 \
+        .realloc_commit = told_block_##N,                                                          \
+        .realloc_abort = told_##N,                                                                 \
+    };
 
-static void told(const memhook_call *call, void *user)
-{
-    (void)call, (void)user;
-    count();
-}
+OBSERVER(0)
+OBSERVER(1)
+OBSERVER(2)
+OBSERVER(3)
 
-static const memhook_observer observer = {
-    .struct_size = sizeof observer,
-    .name = "observer",
-    .after_alloc = told_block,
-    .before_free = told,
-    .realloc_begin = told,
-    .realloc_commit = told_block,
-    .realloc_abort = told,
-};
+static const memhook_observer *const observers[COUNTERS] = {&observer_0, &observer_1, &observer_2,
+                                                            &observer_3};
 
-/* ---- An interceptor that passes everything on, and owns its blocks -------------------------- */
+/* ---- Interceptors that pass everything on, and own their blocks: four alike ------------------ */
 
-static void *pass_malloc(memhook_next *next, size_t bytes, const memhook_call *call, void *user)
-{
-    (void)call, (void)user;
-    count();
-    return memhook_next_malloc(next, bytes);
-}
+#define PASSING(N)                                                                                 \
+    static void *pass_malloc_##N(memhook_next *next, size_t bytes, const memhook_call *call,       \
+                                 void *user)                                                       \
+    {                                                                                              \
+        (void)call, (void)user;                                                                    \
+        count_as(N);                                                                               \
+        return memhook_next_malloc(next, bytes);                                                   \
+    }                                                                                              \
+    static void *pass_realloc_##N(memhook_next *next, void *block, size_t bytes,                   \
+                                  const memhook_call *call, void *user)                            \
+    {                                                                                              \
+        (void)call, (void)user;                                                                    \
+        count_as(N);                                                                               \
+        return memhook_next_realloc(next, block, bytes);                                           \
+    }                                                                                              \
+    static void *pass_memalign_##N(memhook_next *next, size_t alignment, size_t bytes,             \
+                                   const memhook_call *call, void *user)                           \
+    {                                                                                              \
+        (void)call, (void)user;                                                                    \
+        count_as(N);                                                                               \
+        return memhook_next_memalign(next, alignment, bytes);                                      \
+    }                                                                                              \
+    static void pass_free_##N(memhook_next *next, void *block, const memhook_call *call,           \
+                              void *user)                                                          \
+    {                                                                                              \
+        (void)call, (void)user;                                                                    \
+        count_as(N);                                                                               \
+        memhook_next_free(next, block);                                                            \
+    }                                                                                              \
+    static size_t pass_usable_size_##N(memhook_next *next, void *block, const memhook_call *call,  \
+                                       void *user)                                                 \
+    {                                                                                              \
+        (void)call, (void)user;                                                                    \
+        count_as(N);                                                                               \
+        return memhook_next_usable_size(next, block);                                              \
+    }                                                                                              \
+    static const memhook_interceptor passing_##N = {                                               \
+        .struct_size = sizeof passing_##N,                                                         \
+        .name = "passing",                                                                         \
+        .malloc = pass_malloc_##N,                                                                 \
+        .realloc = pass_realloc_##N,                                                               \
+        .memalign = pass_memalign_##N,                                                             \
+        .free = pass_free_##N,                                                                     \
+        .usable_size = pass_usable_size_##N,                                                       \
+    };
 
-static void *pass_realloc(memhook_next *next, void *block, size_t bytes, const memhook_call *call,
-                          void *user)
-{
-    (void)call, (void)user;
-    count();
-    return memhook_next_realloc(next, block, bytes);
-}
+PASSING(0)
+PASSING(1)
+PASSING(2)
+PASSING(3)
 
-static void *pass_memalign(memhook_next *next, size_t alignment, size_t bytes,
-                           const memhook_call *call, void *user)
-{
-    (void)call, (void)user;
-    count();
-    return memhook_next_memalign(next, alignment, bytes);
-}
-
-static void pass_free(memhook_next *next, void *block, const memhook_call *call, void *user)
-{
-    (void)call, (void)user;
-    count();
-    memhook_next_free(next, block);
-}
-
-static size_t pass_usable_size(memhook_next *next, void *block, const memhook_call *call, void *user)
-{
-    (void)call, (void)user;
-    count();
-    return memhook_next_usable_size(next, block);
-}
-
-static const memhook_interceptor passing = {
-    .struct_size = sizeof passing,
-    .name = "passing",
-    .malloc = pass_malloc,
-    .realloc = pass_realloc,
-    .memalign = pass_memalign,
-    .free = pass_free,
-    .usable_size = pass_usable_size,
-};
+static const memhook_interceptor *const passing[COUNTERS] = {&passing_0, &passing_1, &passing_2,
+                                                             &passing_3};
 
 /* ---- Accounting: a header of 8 bytes in front of each block; exact with threads, each of which
  *      counts for itself. -------------------------------------------------------------------- */
@@ -183,10 +197,11 @@ static const memhook_interceptor accounting = {
 __attribute__((constructor)) static void install(void)
 {
     const char *hooks = getenv("BENCH_HOOKS");
+    int observed = 0, passed = 0;
     for (; hooks != NULL && *hooks != '\0'; hooks++) {
         memhook_id id;
-        int error = *hooks == 'o'   ? memhook_observe(&observer, &id)
-                    : *hooks == 'i' ? memhook_register(&passing, &id)
+        int error = *hooks == 'o'   ? memhook_observe(observers[observed++ % COUNTERS], &id)
+                    : *hooks == 'i' ? memhook_register(passing[passed++ % COUNTERS], &id)
                                     : memhook_register(&accounting, &id);
         if (error != 0)
             abort();

@@ -123,6 +123,15 @@ pub fn all(folder: &Path) -> (Vec<Configuration>, Vec<(String, String)>) {
         Configuration::new("forwarding stub").preload(&[&stub]),
         Configuration::new("memhook, no hook").preload(&[&library]),
     ];
+    for (name, file, argument, calls) in [
+        ("bare observer", "bare-1.so", Some("-DOBSERVERS=1"), 1),
+        ("four bare observers", "bare-4.so", Some("-DOBSERVERS=4"), 4),
+        ("bare interceptor", "bare-i.so", None, 1),
+    ] {
+        let arguments: Vec<&str> = argument.into_iter().collect();
+        let bare = build::object(folder, "bare.c", file, &arguments).expect("bare.c compiles");
+        all.push(Configuration::new(name).preload(&[&bare]).proof(Proof::Hooks(calls)).pair_only());
+    }
     for (name, letters) in [
         ("memhook, one observer", "o"),
         ("memhook, four observers", "oooo"),

@@ -6,6 +6,9 @@ use crate::guard;
 use crate::local;
 use core::ffi::{c_int, c_void};
 
+/// For the library's own hooks.
+pub(crate) use crate::local::known_inside;
+
 /// Gives every thread memory of its own for a hook: counters and buffers that no other thread writes.
 ///
 /// The memory of a thread outlives it, with its contents, and belongs to a later thread then, which may

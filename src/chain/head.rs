@@ -1,12 +1,14 @@
 //! The head in force: where the entry points jump, and the chain that calls walk.
 
-use super::{AfterAlloc, Before, Chain, EMPTY, View};
+use super::{AfterAlloc, Before, Chain, EMPTY, Single, View};
 use crate::backend::{self, Entries};
-use crate::grace::{Brief, Section};
+use crate::grace::{self, Brief, Section};
+use crate::guard::{Front, NO_OBSERVER, Record};
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 /// What the entry points do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(crate) enum Mode {
     ObservingFrames,
     /// As `Full`, and note the caller's frame.
     FullFrames,
+    /// As `Full` of a chain that is one interceptor and nothing else.
+    Single,
 }
 
 impl Mode {
@@ -37,10 +41,12 @@ impl Mode {
 /// What `CURRENT` points to.
 #[repr(C, align(64))]
 pub(crate) struct Head {
-    /// Where the entry points jump; at offset 0 for the stubs.
-    entries: Entries,
+    /// First, so that a pointer to it is one to the head.
+    front: Front,
     /// What all threads see of the chain, where the short ways find it without asking the chain.
     view: UnsafeCell<View>,
+    /// The chain's single interceptor, in [`Mode::Single`], for the stubs.
+    single: UnsafeCell<MaybeUninit<Single>>,
     chain: AtomicPtr<Chain>,
     mode: AtomicU32,
     in_use: AtomicBool,
@@ -74,6 +80,28 @@ pub(crate) struct Tables {
     pub(crate) observing_frames: [Option<unsafe extern "C" fn()>; 13],
     /// For [`Mode::FullFrames`].
     pub(crate) full_frames: [unsafe extern "C" fn(); 13],
+    /// For [`Mode::Single`].
+    pub(crate) single: [unsafe extern "C" fn(); 13],
+}
+
+/// Where in a head the stubs find what they need.
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod at {
+    use super::super::Telling;
+    use super::*;
+    use core::mem::offset_of;
+
+    const AFTER: usize = offset_of!(Head, view) + offset_of!(View, after);
+    pub(crate) const AFTER_FUNCTION: usize = AFTER + offset_of!(Telling<AfterAlloc>, function);
+    pub(crate) const AFTER_USER: usize = AFTER + offset_of!(Telling<AfterAlloc>, user);
+    const BEFORE: usize = offset_of!(Head, view) + offset_of!(View, before);
+    pub(crate) const BEFORE_FUNCTION: usize = BEFORE + offset_of!(Telling<Before>, function);
+    pub(crate) const BEFORE_USER: usize = BEFORE + offset_of!(Telling<Before>, user);
+    const SINGLE: usize = offset_of!(Head, single);
+    pub(crate) const SINGLE_USER: usize = SINGLE + offset_of!(Single, user);
+    pub(crate) const SINGLE_MALLOC: usize = SINGLE + offset_of!(Single, malloc);
+    pub(crate) const SINGLE_FREE: usize = SINGLE + offset_of!(Single, free);
+    pub(crate) const SINGLE_OWNER: usize = SINGLE + offset_of!(Single, owner);
 }
 
 static HEADS: Roster<Head> = Roster::new();
@@ -90,17 +118,21 @@ core::arch::global_asm!(
 );
 
 static FIRST: Head = Head {
-    entries: {
-        let mut entries = [const { AtomicPtr::new(core::ptr::null_mut()) }; 13];
-        let mut i = 0;
-        #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-        while i < 13 {
-            entries[i] = AtomicPtr::new(crate::entry::TABLES.first[i] as *mut ());
-            i += 1;
-        }
-        entries
+    front: Front {
+        entries: {
+            let mut entries = [const { AtomicPtr::new(core::ptr::null_mut()) }; 13];
+            let mut i = 0;
+            #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+            while i < 13 {
+                entries[i] = AtomicPtr::new(crate::entry::TABLES.first[i] as *mut ());
+                i += 1;
+            }
+            entries
+        },
+        only: AtomicUsize::new(NO_OBSERVER),
     },
     view: UnsafeCell::new(View::EMPTY),
+    single: UnsafeCell::new(MaybeUninit::uninit()),
     chain: AtomicPtr::new((&raw const EMPTY).cast_mut()),
     mode: AtomicU32::new(0),
     in_use: AtomicBool::new(true),
@@ -120,10 +152,30 @@ pub(crate) fn current(_section: &Section) -> &Chain {
     unsafe { in_force().chain() }
 }
 
-/// The head in force, for the short ways.
+/// The section of a short way, on the head in force: see [`grace::enter_briefly`].
 #[inline(always)]
-pub(crate) fn current_head(_section: &Brief) -> &'static Head {
-    in_force()
+pub(crate) fn enter_briefly(record: &'static Record, frame: usize) -> Option<(Brief, &'static Head)> {
+    let (section, front) = grace::enter_briefly(record, frame, fronts())?;
+    // SAFETY: it is in force.
+    Some((section, unsafe { Head::of(front) }))
+}
+
+/// The head that a section of a stub names.
+///
+/// # Safety
+///
+/// It was seen in force after the section had named it.
+#[cfg(target_arch = "x86_64")]
+pub(crate) unsafe fn named(section: &Brief) -> &'static Head {
+    // SAFETY: the caller's contract.
+    unsafe { Head::of(section.front()) }
+}
+
+/// `CURRENT`, for who knows no heads.
+#[inline(always)]
+fn fronts() -> &'static AtomicPtr<Front> {
+    // SAFETY: a pointer to a head is one to its front, and the same place serves for both.
+    unsafe { &*(&raw const CURRENT).cast::<AtomicPtr<Front>>() }
 }
 
 #[inline(always)]
@@ -136,7 +188,7 @@ fn in_force() -> &'static Head {
 
 /// The entry table in force.
 pub(crate) fn entries() -> &'static Entries {
-    &in_force().entries
+    &in_force().front.entries
 }
 
 /// A place in time: the head that a writer starts from.
@@ -144,13 +196,13 @@ pub(crate) fn entries() -> &'static Entries {
 pub(crate) struct Base(*mut Head);
 
 impl Base {
-    /// What the entry points do there.
+    /// What the entry points do there; `Full` for `Single`.
     pub(crate) fn mode(self) -> Mode {
         // SAFETY: it was in force, and heads are never unmapped.
         let head = unsafe { &*self.0 };
         // ORDERING [none]: Relaxed. Written once.
         match head.mode.load(Ordering::Relaxed) {
-            m if m == Mode::Full as u32 => Mode::Full,
+            m if m == Mode::Full as u32 || m == Mode::Single as u32 => Mode::Full,
             m if m == Mode::Observing as u32 => Mode::Observing,
             m if m == Mode::ObservingFrames as u32 => Mode::ObservingFrames,
             m if m == Mode::FullFrames as u32 => Mode::FullFrames,
@@ -177,7 +229,9 @@ pub(crate) fn base(section: &Section) -> (Base, &Chain) {
 /// after a grace period with [`reclaim`], or null where it was no chain that was built.
 /// `Err(None)`: another writer was first; `Err(Some(ENOMEM))`.
 pub(crate) fn publish(base: Base, chain: *mut Chain, mode: Mode) -> Result<*mut Chain, Option<i32>> {
-    let head = Head::take(mode).ok_or(Some(libc::ENOMEM))?;
+    // SAFETY: the caller's until it is published.
+    let single = unsafe { &*chain }.alone().filter(|_| mode == Mode::Full);
+    let head = Head::take(if single.is_some() { Mode::Single } else { mode }).ok_or(Some(libc::ENOMEM))?;
     // ORDERING [publish]: Release. Published again with the head.
     head.chain.store(chain, Ordering::Release);
     // SAFETY: ours until it is published.
@@ -186,6 +240,15 @@ pub(crate) fn publish(base: Base, chain: *mut Chain, mode: Mode) -> Result<*mut 
     let view = unsafe { (*chain).main };
     // SAFETY: the head is ours until it is published.
     unsafe { head.view.get().write(view) };
+    if let Some(&single) = single {
+        // SAFETY: as above.
+        unsafe { head.single.get().write(MaybeUninit::new(single)) };
+    }
+    // SAFETY: as above.
+    let only = unsafe { (*chain).only() };
+    // ORDERING [head]: Release. Whoever reads it for a section of the head's last time in force sees that the
+    // section ended. Other end: `Front::only`.
+    head.front.only.store(only, Ordering::Release);
     // ORDERING [none]: Relaxed. Published with the chain.
     own.store(core::ptr::from_ref(head).cast_mut(), Ordering::Relaxed);
     let next = core::ptr::from_ref(head).cast_mut();
@@ -223,11 +286,20 @@ pub(crate) unsafe fn reclaim(chain: *mut Chain) {
 }
 
 impl Head {
+    /// # Safety
+    ///
+    /// `front` was loaded from `CURRENT`.
+    #[inline(always)]
+    unsafe fn of(front: *mut Front) -> &'static Head {
+        // SAFETY: a head begins with it (the caller's contract), and heads are never unmapped.
+        unsafe { &*front.cast::<Head>() }
+    }
+
     /// What every thread sees of the chain, in the modes in which no hook is limited to one.
     ///
     /// # Safety
     ///
-    /// In the section in which `current_head` gave the head.
+    /// In the section that `enter_briefly` gave with the head.
     #[inline(always)]
     pub(crate) unsafe fn view<'a>(&self) -> &'a View {
         // SAFETY: written before the head was published, and not again before the section has ended.
@@ -260,13 +332,14 @@ impl Head {
         let memory = scratch::permanent(size_of::<Head>(), align_of::<Head>())?.cast::<Head>();
         // SAFETY: fresh zeroed memory, which is a valid head.
         let head = unsafe { &*memory };
-        for (i, slot) in head.entries.iter().enumerate() {
+        for (i, slot) in head.front.entries.iter().enumerate() {
             let stub = match mode {
                 Mode::Idle => None,
                 Mode::Observing => crate::entry::TABLES.observing.get(i).copied().flatten(),
                 Mode::Full => crate::entry::TABLES.full.get(i).copied(),
                 Mode::ObservingFrames => crate::entry::TABLES.observing_frames.get(i).copied().flatten(),
                 Mode::FullFrames => crate::entry::TABLES.full_frames.get(i).copied(),
+                Mode::Single => crate::entry::TABLES.single.get(i).copied(),
             };
             let target = match stub {
                 Some(stub) => stub as *mut (),

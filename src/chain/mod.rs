@@ -38,15 +38,17 @@ mod head;
 mod hook;
 
 pub(crate) use head::{
-    CURRENT, Head, Mode, Tables, base, current, current_head, entries, is_first, publish, reclaim,
+    CURRENT, Head, Mode, Tables, base, current, enter_briefly, entries, is_first, publish, reclaim,
 };
+#[cfg(target_arch = "x86_64")]
+pub(crate) use head::{at, named};
 pub(crate) use hook::{Hook, LEAVING, LINKED, OWNING, RELEASED, Table};
 
 use crate::abi::*;
 use crate::entry::TABLES;
 use crate::grace::Deferred;
 use crate::guard::{NO_OBSERVER, Record};
-use crate::ownership::{self, List};
+use crate::ownership;
 use crate::scratch;
 use core::ffi::c_void;
 use core::sync::atomic::AtomicPtr;
@@ -69,8 +71,6 @@ pub(crate) struct Told<F> {
 pub(crate) struct Telling<F> {
     pub(crate) function: F,
     pub(crate) user: *mut c_void,
-    /// What `Record::inside` is to say of it.
-    pub(crate) inside: usize,
 }
 
 unsafe extern "C" fn nobody_after(_: *const memhook_call, _: *mut c_void, _: *mut c_void) {}
@@ -79,17 +79,17 @@ unsafe extern "C" fn nobody_before(_: *const memhook_call, _: *mut c_void) {}
 
 impl<F: Copy> Telling<F> {
     const fn nobody(function: F) -> Telling<F> {
-        Telling { function, user: core::ptr::null_mut(), inside: NO_OBSERVER }
+        Telling { function, user: core::ptr::null_mut() }
     }
 
-    /// `several` is given the view at `view`.
-    fn to(all: Array<Told<F>>, nobody: F, several: F, view: *const View) -> Telling<F> {
-        match (all.only(), all.is_empty()) {
-            (Some(told), _) => {
-                Telling { function: told.function, user: told.user, inside: told.hook as usize }
+    /// `several` is given the view at `view`, where there are more hooks than one.
+    fn to(all: Array<Told<F>>, nobody: F, several: Option<F>, view: *const View) -> Telling<F> {
+        match (all.only(), several) {
+            (Some(told), None) => Telling { function: told.function, user: told.user },
+            (_, Some(several)) if !all.is_empty() => {
+                Telling { user: view.cast_mut().cast(), ..Telling::nobody(several) }
             }
-            (None, true) => Telling::nobody(nobody),
-            (None, false) => Telling { user: view.cast_mut().cast(), ..Telling::nobody(several) },
+            _ => Telling::nobody(nobody),
         }
     }
 }
@@ -171,10 +171,9 @@ pub(crate) struct Single {
     pub(crate) user: *mut c_void,
     pub(crate) malloc: Malloc,
     pub(crate) free: Free,
-    /// The owner list of what its malloc makes; not 0.
+    /// The owner list of what its malloc makes; not 0, and it has no other member. So whoever drains it waits
+    /// for every section that may be in this hook.
     pub(crate) owner: u16,
-    /// The same. Alive as long as the chain.
-    pub(crate) list: *const List,
 }
 
 /// A `memhook_malloc_fn` that is not NULL.
@@ -196,9 +195,15 @@ impl Single {
         let alone = !alive.any(makes);
         let table = hook.interceptor().filter(|_| alone && hook.may_own())?;
         // SAFETY: in the section in which the chain is built.
-        let list = unsafe { ownership::list(owner) }?;
+        let members = unsafe { ownership::members(owner) };
         let (malloc, free) = (table.malloc?, table.free?);
-        Some(Single { hook, user: table.user, malloc, free, owner, list })
+        (members == [core::ptr::from_ref(hook)]).then_some(Single {
+            hook,
+            user: table.user,
+            malloc,
+            free,
+            owner,
+        })
     }
 }
 
@@ -255,6 +260,20 @@ impl Chain {
     /// The hooks, outermost first.
     pub(crate) fn hooks(&self) -> &[*const Hook] {
         self.hooks.get()
+    }
+
+    /// The hook that calls on the short ways may be in, where it is one; else `NO_OBSERVER`.
+    fn only(&self) -> usize {
+        let sole = || match self.hooks.get() {
+            &[hook] => hook as usize,
+            _ => NO_OBSERVER,
+        };
+        self.main.single.as_ref().map_or_else(sole, |single| single.hook.address())
+    }
+
+    /// The interceptor of a chain that is nothing else.
+    fn alone(&self) -> Option<&Single> {
+        self.main.single.as_ref().filter(|_| !self.main.is_observed)
     }
 
     /// What the thread of `record` sees.
@@ -395,10 +414,11 @@ fn view(
         }
     }
     let single = if plain { Single::among(hooks, owners[BY_MALLOC]) } else { None };
+    let many = seen().nth(1).is_some();
     Ok(View {
         thread,
-        after: Telling::to(after_alloc, nobody_after, TABLES.several_after, at),
-        before: Telling::to(before_free, nobody_before, TABLES.several_before, at),
+        after: Telling::to(after_alloc, nobody_after, many.then_some(TABLES.several_after), at),
+        before: Telling::to(before_free, nobody_before, many.then_some(TABLES.several_before), at),
         after_alloc,
         before_free,
         realloc_begin,

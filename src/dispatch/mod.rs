@@ -7,6 +7,8 @@
 //! inside a callback has no section of its own and goes to the backend (R5), except that an
 //! owned block goes to its owner wherever it is freed (R6).
 
+#[cfg(target_arch = "x86_64")]
+mod for_stubs;
 mod inner;
 mod lists;
 mod next;
@@ -17,7 +19,11 @@ mod single;
 mod tell;
 mod zero;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use for_stubs::{free_for_stub, made_by_stub, observed_nothing};
 pub(crate) use inner::{Inner, Request, note_backends};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use next::END;
 pub(crate) use next::{
     claim, next_free, next_is_backend, next_malloc, next_memalign, next_realloc, next_usable_size,
     usable_size_of,
@@ -32,7 +38,7 @@ pub(crate) use tell::{several_after, several_before};
 
 use crate::abi::*;
 use crate::backend;
-use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Hook, View};
+use crate::chain::{self, BY_MALLOC, BY_MEMALIGN, BY_REALLOC, Head, Hook, View};
 use crate::grace;
 use crate::grace::{Brief, Section};
 use crate::guard;
@@ -60,8 +66,8 @@ fn note(record: &Record, entry: u32) {
 
 /// The section of a short way: of a thread that is known and at rest.
 #[inline(always)]
-fn short_section(frame: usize) -> Option<Brief> {
-    grace::enter_briefly(guard::known()?, frame)
+fn short_section(frame: usize) -> Option<(Brief, &'static Head)> {
+    chain::enter_briefly(guard::known()?, frame)
 }
 
 /// What is asked for, as the entry point was given it.

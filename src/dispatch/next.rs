@@ -30,7 +30,7 @@ pub(super) struct Walk<'a> {
 }
 
 /// What the `next` functions do with what `next` points to.
-struct Operations {
+pub(crate) struct Operations {
     malloc: unsafe fn(*mut memhook_next, usize) -> *mut c_void,
     realloc: unsafe fn(*mut memhook_next, *mut c_void, usize) -> *mut c_void,
     memalign: unsafe fn(*mut memhook_next, usize, usize) -> *mut c_void,
@@ -41,7 +41,7 @@ struct Operations {
 }
 
 /// The `next` of an interceptor behind which there is the backend only.
-static END: &Operations = &Operations {
+pub(crate) static END: &Operations = &Operations {
     // SAFETY: the backend is resolved before any hook is called. The same for those below.
     malloc: |_, bytes| unsafe { backend::malloc(bytes) },
     // SAFETY: the block is the backend's, by the contract of the `next` functions.
@@ -393,6 +393,10 @@ pub(crate) unsafe fn claim(next: *mut memhook_next, hook: &'static Hook) {
 /// `next` was given to a callback that has not returned.
 #[inline(always)]
 pub(crate) unsafe fn next_malloc(next: *mut memhook_next, requested: usize) -> *mut c_void {
+    if core::ptr::eq(next, end()) {
+        // SAFETY: the backend is resolved before any hook is called.
+        return unsafe { backend::malloc(requested) };
+    }
     // SAFETY: the caller's contract.
     let operations = unsafe { operations(next) };
     // SAFETY: as above.
@@ -434,7 +438,10 @@ pub(crate) unsafe fn next_realloc(
 /// As [`next_realloc`].
 #[inline(always)]
 pub(crate) unsafe fn next_free(next: *mut memhook_next, block: *mut c_void) {
-    if !block.is_null() {
+    if core::ptr::eq(next, end()) {
+        // SAFETY: as in `next_malloc`; the block is the backend's (the caller's contract).
+        unsafe { backend::free(block) }
+    } else if !block.is_null() {
         // SAFETY: the caller's contract.
         let operations = unsafe { operations(next) };
         // SAFETY: as above.

@@ -8,31 +8,31 @@
 
 use super::{Ask, How, NONE, allocate_in, give_back, next, points, refuse, release_in, short_section, tell};
 use crate::abi::*;
-use crate::chain::{self, Head};
+use crate::chain::Head;
 use crate::grace::{self, Brief};
 use crate::ownership;
 use core::ffi::c_void;
 
 pub(crate) unsafe extern "C" fn malloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
-    let Some(section) = short_section(frame) else {
+    let Some((section, head)) = short_section(frame) else {
         // SAFETY: the caller's contract is malloc's.
         return unsafe { points::malloc(requested, frame, caller) };
     };
     let record = section.record();
-    let head = chain::current_head(&section);
     // SAFETY: in this section.
     let view = unsafe { head.view() };
     let Some(single) = view.single.as_ref() else {
         return malloc_of_many(section, requested, caller);
     };
-    section.narrow_to(single.hook.address());
-    let call = record.describe(MEMHOOK_ENTRY_MALLOC, requested, NONE, caller);
+    let call = record.describe_malloc(requested, caller).get();
     let errno = record.errno();
     // SAFETY: the program's own function, by the contract of memhook_register.
     let block = unsafe { (single.malloc)(next::end(), requested, call, single.user) };
-    if !ownership::is_near(block, record) || view.is_observed || !record.count_at_once(single.owner, 1) {
+    if !ownership::is_near(block, record) || view.is_observed {
         return made(section, block, head, errno);
     }
+    // SAFETY: a block is near.
+    unsafe { record.count_at_once(single.owner, 1) };
     // SAFETY: near.
     unsafe { ownership::mark_near(block, single.owner, record) };
     drop(section);
@@ -51,7 +51,7 @@ fn malloc_of_many(section: Brief, requested: usize, caller: usize) -> *mut c_voi
 /// What the interceptor gave, which may be nothing, is to be marked and counted, and observers are to be
 /// told. The interceptor counts as entered until the end.
 #[inline(never)]
-fn made(section: Brief, block: *mut c_void, head: &Head, errno: i32) -> *mut c_void {
+pub(super) fn made(section: Brief, block: *mut c_void, head: &Head, errno: i32) -> *mut c_void {
     let record = section.record();
     // SAFETY: in this section.
     let view = unsafe { head.view() };
@@ -59,15 +59,15 @@ fn made(section: Brief, block: *mut c_void, head: &Head, errno: i32) -> *mut c_v
     grace::announce_interceptor(record, single.hook.bit());
     let section = section.announcing();
     // SAFETY: the call of this section.
-    let call = unsafe { &*record.call() };
+    let call = unsafe { &*record.malloc_call.get() };
     let kept = !block.is_null() && ownership::mark(block, single.owner);
     let (block, given) = if kept { (block, NONE) } else { (NONE, block) };
     if !given.is_null() {
         give_back(given, call, view, view.interceptors.get(), record);
     }
     if kept {
-        ownership::bring_near(block, record);
         ownership::made(single.owner, record);
+        ownership::bring_near(block, record);
     }
     tell::after(record, view.after_alloc, call, block);
     drop(section);
@@ -80,12 +80,11 @@ fn made(section: Brief, block: *mut c_void, head: &Head, errno: i32) -> *mut c_v
 
 pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: usize) {
     let entered = if block.is_null() { None } else { short_section(frame) };
-    let Some(section) = entered else {
+    let Some((section, head)) = entered else {
         // SAFETY: the caller's contract is free's.
         return unsafe { points::free(block, frame, caller) };
     };
     let record = section.record();
-    let head = chain::current_head(&section);
     // SAFETY: in this section.
     let view = unsafe { head.view() };
     let Some(single) = view.single.as_ref() else {
@@ -98,25 +97,22 @@ pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: u
     if !unsafe { ownership::is_near_of(single.owner, block, record) } {
         return free_by_many(section, block, frame, caller);
     }
-    section.narrow_to(single.hook.address());
     // SAFETY: near.
     unsafe { ownership::mark_near(block, 0, record) };
-    let call = record.describe(MEMHOOK_ENTRY_FREE, 0, block, caller);
+    // Before its end, and in the thread's own count: whoever drains the list waits for this section first.
+    // SAFETY: near.
+    unsafe { record.count_at_once(single.owner, -1) };
+    let call = record.describe_free(block, caller).get();
     let errno = record.errno();
     // SAFETY: as in `malloc`.
     unsafe { (single.free)(next::end(), block, call, single.user) };
-    // SAFETY: the chain of the section names the list.
-    let list = unsafe { &*single.list };
-    if !list.lose_inside(single.owner, record) {
-        list.lose_late(single.owner, record);
-    }
     drop(section);
     record.set_errno(errno);
 }
 
 /// As [`malloc_of_many`], or the block is older than the interceptor, or was made far away.
 #[inline(never)]
-fn free_by_many(section: Brief, block: *mut c_void, frame: usize, caller: usize) {
+pub(super) fn free_by_many(section: Brief, block: *mut c_void, frame: usize, caller: usize) {
     let record = section.record();
     ownership::bring_near(block, record);
     let ask = Ask::bytes(MEMHOOK_ENTRY_FREE, 0, caller).of(block);

@@ -3,7 +3,7 @@
 use crate::abi::memhook_call;
 use crate::chain::{AfterAlloc, Array, Before, Told, View};
 use crate::grace;
-use crate::guard::Record;
+use crate::guard::{self, Record};
 use core::ffi::c_void;
 
 /// Tells of what is about to happen.
@@ -32,24 +32,45 @@ fn any_after(record: &Record, all: Array<Told<AfterAlloc>>, call: &memhook_call,
     each_after(record, all, call, block);
 }
 
+/// Calls `$tell` with each of `$all`. The first four have calls of their own, each of which the processor can
+/// expect to lead where it led last.
+macro_rules! each {
+    ($all:expr, $tell:expr) => {
+        let mut rest = $all.get().iter();
+        each!(@ rest, $tell; 1 2 3 4);
+        for told in rest {
+            $tell(told);
+        }
+    };
+    (@ $rest:ident, $tell:expr; $($number:literal)*) => {
+        $(
+            let _ = $number;
+            let Some(told) = $rest.next() else { return };
+            $tell(told);
+        )*
+    };
+}
+
 #[inline(always)]
 fn each_before(record: &Record, all: Array<Told<Before>>, call: *const memhook_call) {
-    for told in all.get() {
+    let tell = |told: &Told<Before>| {
         if enters(record, told) {
             // SAFETY: the program's own function, by the contract of memhook_observe.
             unsafe { (told.function)(call, told.user) }
         }
-    }
+    };
+    each!(all, tell);
 }
 
 #[inline(always)]
 fn each_after(record: &Record, all: Array<Told<AfterAlloc>>, call: *const memhook_call, block: *mut c_void) {
-    for told in all.get() {
+    let tell = |told: &Told<AfterAlloc>| {
         if enters(record, told) {
             // SAFETY: the program's own function, by the contract of memhook_observe.
             unsafe { (told.function)(call, block, told.user) }
         }
-    }
+    };
+    each!(all, tell);
 }
 
 /// Announces an observer; whether it is to be called.
@@ -64,12 +85,12 @@ fn enters<F>(record: &Record, told: &Told<F>) -> bool {
 ///
 /// # Safety
 ///
-/// In the section of a call, which stands in its thread's record; `view` is a [`View`] of its chain.
+/// In the section of a call; `view` is a [`View`] of its chain.
 pub(crate) unsafe extern "C" fn several_before(call: *const memhook_call, view: *mut c_void) {
     // SAFETY: the caller's contract.
     let view = unsafe { &*view.cast::<View>() };
     // SAFETY: the caller's contract.
-    each_before(unsafe { Record::of(call) }, view.before_free, call);
+    each_before(unsafe { guard::of_section() }, view.before_free, call);
 }
 
 /// [`after`] for the short ways, with all observers of a view.
@@ -85,5 +106,5 @@ pub(crate) unsafe extern "C" fn several_after(
     // SAFETY: the caller's contract.
     let view = unsafe { &*view.cast::<View>() };
     // SAFETY: the caller's contract.
-    each_after(unsafe { Record::of(call) }, view.after_alloc, call, block);
+    each_after(unsafe { guard::of_section() }, view.after_alloc, call, block);
 }

@@ -10,6 +10,8 @@
 #[macro_use]
 mod aarch64;
 #[cfg(target_arch = "x86_64")]
+mod short;
+#[cfg(target_arch = "x86_64")]
 #[macro_use]
 mod x86_64;
 
@@ -156,12 +158,22 @@ accessors! {
     memhook_glibc_after_morecore_hook => crate::api::glibc::after_morecore_hook, "__after_morecore_hook";
 }
 
-/// The stubs of a module for interceptors, by entry point.
+#[cfg(not(target_arch = "x86_64"))]
+mod short {
+    pub(super) use super::stub::{
+        free as single_free, malloc as single_malloc, observed_free, observed_malloc,
+    };
+}
+
+/// The stubs of a module for interceptors, by entry point; its malloc and free, where they are not others.
 macro_rules! full {
     ($stub:ident) => {
+        full!($stub, $stub::malloc, $stub::free)
+    };
+    ($stub:ident, $malloc:path, $free:path) => {
         [
-            $stub::malloc,
-            $stub::free,
+            $malloc,
+            $free,
             $stub::calloc,
             $stub::realloc,
             $stub::reallocarray,
@@ -179,10 +191,10 @@ macro_rules! full {
 
 /// The same for observers.
 macro_rules! observing {
-    ($stub:ident) => {
+    ($stub:ident, $short:ident) => {
         [
-            Some($stub::observed_malloc),
-            Some($stub::observed_free),
+            Some($short::observed_malloc),
+            Some($short::observed_free),
             Some($stub::observed_calloc),
             Some($stub::observed_realloc),
             Some($stub::reallocarray),
@@ -216,10 +228,11 @@ pub(crate) const TABLES: Tables = Tables {
         first::free_sized,
         first::free_aligned_sized,
     ],
-    observing: observing!(stub),
+    observing: observing!(stub, short),
     full: full!(stub),
-    observing_frames: observing!(framed),
+    observing_frames: observing!(framed, framed),
     full_frames: full!(framed),
+    single: full!(stub, short::single_malloc, short::single_free),
     several_after: dispatch::several_after,
     several_before: dispatch::several_before,
 };

@@ -12,7 +12,7 @@ const PRIVATE_EXPEDITED: i32 = 1 << 3;
 
 /// What readers have to look at: `FENCED`, and `HURRY` for each writer that is in a hurry. A fence too many does
 /// no harm.
-static SPECIAL: AtomicU32 = AtomicU32::new(FENCED);
+pub(crate) static SPECIAL: AtomicU32 = AtomicU32::new(FENCED);
 /// Readers must use a real fence. So until membarrier(2) is known to work.
 const FENCED: u32 = 1;
 /// One writer waits for readers.

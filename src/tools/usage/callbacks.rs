@@ -135,7 +135,8 @@ unsafe extern "C" fn malloc<const DATA: bool>(
     let at = unsafe { memhook_next_malloc(next, more) };
     if !DATA
         && !at.is_null()
-        && let Some(counts) = session.known_counts()
+        // SAFETY: in a callback.
+        && let Some(counts) = unsafe { session.counts_inside() }
         && counts.usual_block_made(asked)
     {
         // SAFETY: a fresh block, larger by a header.
@@ -219,7 +220,8 @@ unsafe extern "C" fn free<const DATA: bool>(
     let session = unsafe { session(user) };
     if !DATA
         && !block.is_null()
-        && let Some(counts) = session.known_counts()
+        // SAFETY: in a callback.
+        && let Some(counts) = unsafe { session.counts_inside() }
     {
         // SAFETY: the interceptor is given its own blocks.
         let header = unsafe { header(block) };

@@ -23,7 +23,9 @@ use super::report::Target;
 use super::sums::{Boxed, Sums};
 use super::{allocator, memhook_usage_limits};
 use crate::abi::*;
-use crate::api::local::{memhook_local_create, memhook_local_each, memhook_local_get, memhook_local_known};
+use crate::api::local::{
+    known_inside, memhook_local_create, memhook_local_each, memhook_local_get, memhook_local_known,
+};
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
 use core::cell::UnsafeCell;
@@ -323,6 +325,21 @@ impl Session {
     pub(super) fn known_counts(&self) -> Option<&'static Counts> {
         // ORDERING [none]: Relaxed. As in `counts`.
         let memory = memhook_local_known(self.key.load(Ordering::Relaxed));
+        // SAFETY: null, or this thread's counts, never unmapped.
+        unsafe { memory.cast::<Counts>().as_ref() }
+    }
+
+    /// The same in a callback, where less is to be looked at.
+    ///
+    /// # Safety
+    ///
+    /// In a callback.
+    #[inline(always)]
+    pub(super) unsafe fn counts_inside(&self) -> Option<&'static Counts> {
+        // ORDERING [none]: Relaxed. As in `counts`.
+        let key = self.key.load(Ordering::Relaxed);
+        // SAFETY: in a callback (the caller's contract), and the key was given out to the session.
+        let memory = unsafe { known_inside(key) };
         // SAFETY: null, or this thread's counts, never unmapped.
         unsafe { memory.cast::<Counts>().as_ref() }
     }

@@ -50,6 +50,7 @@ mod entry {
         full: [stub; 13],
         observing_frames: [Some(stub); 13],
         full_frames: [stub; 13],
+        single: [stub; 13],
         several_after,
         several_before,
     };

@@ -154,13 +154,13 @@ fn call_fully() {
 /// An allocation call: what `dispatch::observe` does.
 fn call() {
     let record = guard::record().unwrap();
-    let section = grace::enter_briefly(record, tls::stack_pointer()).expect("a thread at rest");
-    let head = chain::current_head(&section);
+    let Some((_section, head)) = chain::enter_briefly(record, tls::stack_pointer()) else {
+        return call_fully();
+    };
     // SAFETY: in this section.
     world::reads(unsafe { head.chain() });
     // SAFETY: in this section.
     let view = unsafe { head.view() };
-    section.narrow_to(view.after.inside);
     match view.after_alloc.only() {
         Some(told) => use_hook(told.user),
         None => tell(view),
@@ -267,12 +267,10 @@ fn end_block(id: u16) {
 /// where another way is to be taken.
 fn make_block_alone() -> u16 {
     let record = guard::record().unwrap();
-    let section = grace::enter_briefly(record, tls::stack_pointer()).expect("a thread at rest");
-    let head = chain::current_head(&section);
+    let Some((section, head)) = chain::enter_briefly(record, tls::stack_pointer()) else { return 0 };
     // SAFETY: in this section.
     world::reads(unsafe { head.chain() });
     let Some(single) = (unsafe { &head.view().single }) else { return 0 };
-    section.narrow_to(single.hook.address());
     use_hook(single.user);
     ownership::made(single.owner, record);
     // SAFETY: in this section.
@@ -285,21 +283,17 @@ fn make_block_alone() -> u16 {
 /// Such a block ends: in the same way if the chain is still that, else on the full way.
 fn end_block_alone(id: u16) {
     let record = guard::record().unwrap();
-    let section = grace::enter_briefly(record, tls::stack_pointer()).expect("a thread at rest");
-    let head = chain::current_head(&section);
+    let Some((section, head)) = chain::enter_briefly(record, tls::stack_pointer()) else {
+        return end_block(id);
+    };
     // SAFETY: in this section.
     world::reads(unsafe { head.chain() });
     let Some(single) = (unsafe { head.view().single.as_ref() }).filter(|single| single.owner == id) else {
         drop(section);
         return end_block(id);
     };
-    section.narrow_to(single.hook.address());
+    assert!(record.count(single.owner, -1));
     use_hook(single.user);
-    // SAFETY: the chain names the list.
-    let list = unsafe { &*single.list };
-    if !list.lose_inside(single.owner, record) {
-        list.lose_late(single.owner, record);
-    }
     // SAFETY: in this section.
     world::reads(unsafe { head.chain() });
 }

@@ -205,7 +205,7 @@ pub(crate) fn allocate(bytes: usize, align: usize) -> *mut u8 {
     // SAFETY: not zero-sized.
     let at = unsafe { std::alloc::alloc_zeroed(layout) };
     let cell = Rc::new(cell::UnsafeCell::new(()));
-    let spare = (0..if align == 4096 { 160 } else { 24 }).map(|_| Rc::new(AtomicU64::new(0))).collect();
+    let spare = (0..if align == 4096 { 160 } else { 36 }).map(|_| Rc::new(AtomicU64::new(0))).collect();
     with(|w| w.blocks.insert(at as usize, Block { len: layout.size(), cell, gone: false, layout, spare }));
     at
 }
