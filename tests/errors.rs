@@ -33,7 +33,7 @@ register struct_size too small: EINVAL
 register struct_size too large: EINVAL
 register struct_size SIZE_MAX: EINVAL
 register flag against callbacks: EINVAL
-register flag 32: EINVAL
+register flag 1 << 20: EINVAL
 register flag 1 << 31: EINVAL
 register priority INT32_MIN: EINVAL
 register no callback: EINVAL

@@ -20,8 +20,8 @@ static void wrong_interceptors(void)
     REFUSED_OUT("register struct_size SIZE_MAX", id_out, memhook_register(&table, &id_out));
     table = good, table.flags = MEMHOOK_OF_NOBODY;
     REFUSED_OUT("register flag against callbacks", id_out, memhook_register(&table, &id_out));
-    table = good, table.flags = 32;
-    REFUSED_OUT("register flag 32", id_out, memhook_register(&table, &id_out));
+    table = good, table.flags = 1 << 20;
+    REFUSED_OUT("register flag 1 << 20", id_out, memhook_register(&table, &id_out));
     table = good, table.flags = 0x80000001u;
     REFUSED_OUT("register flag 1 << 31", id_out, memhook_register(&table, &id_out));
     table = good, table.priority = INT32_MIN;
