@@ -51,7 +51,7 @@ programs! {
     r6_blocks_of_nobody => "twelve blocks of nobody";
     r6_two_stacked_interceptors => "every block went back the way it came";
     r6_million_blocks => "released with the last of 1000000";
-    r6_handed_between_threads => "300 hooks came, owned blocks, and went";
+    r6_handed_between_threads => "120 hooks came, owned blocks, and went";
     r6_eight_byte_pointers => "8-byte pointers went home";
     r6_low_addresses => "low blocks went home";
     r6_own_pool => "the pool took its own back";
