@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
-use support::{Link, Outcome, build, compile, folder, library, root, run, run_for};
+use support::{Link, Outcome, build, compile, expect, folder, library, root, run, run_for};
 
 fn faults() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -277,6 +277,14 @@ fn values_of_malloc_check() {
     // What MEMHOOK says goes before.
     let both = fault("overflow_by_1", &[("MALLOC_CHECK_", "2"), ("MEMHOOK", "check=report,short")]);
     assert_eq!(both, Outcome { status: 0, stdout: "went on\n".into(), stderr: line });
+}
+
+/// What free_sized says is the program's size, not that of the block which an interceptor above made of it.
+#[test]
+fn sizes_that_others_changed_are_no_faults() {
+    for link in [Link::Shared, Link::Archive] {
+        expect("check_below", link, "told where nobody stands between\n");
+    }
 }
 
 #[test]
