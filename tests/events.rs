@@ -115,6 +115,51 @@ fn signal_after_every_third_instruction() {
     single_step("owner", "3");
 }
 
+/// `tests/c/e_short_steps.c` in one of its ways.
+#[cfg(target_arch = "x86_64")]
+fn short_steps(test: &str, ways: &[&[&str]]) {
+    let program = program("e_short_steps", test);
+    for way in ways {
+        let mut command = Command::new(&program);
+        expect_run(over_bump(command.args(*way), test), 0, "stepped through\n");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn stack_unwinds_at_every_instruction() {
+    for set in ["o", "oooo", "x", "k", "xo"] {
+        let ways: [&[&str]; 3] = [&["unwind", set], &["late", set], &["given-up", set]];
+        short_steps(&format!("unwind-{set}"), &ways);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn swap_at_every_instruction() {
+    let pairs = [["o", "oko"], ["o", "xo"], ["x", "oo"], ["oo", "x"], ["oooo", "x"], ["xo", "o"], ["x", "x"]];
+    for [one, two] in pairs {
+        short_steps(&format!("swap-{one}-{two}"), &[&["swap", one, two], &["swap", two, one]]);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn hook_that_runs_leaves_after_a_change_at_every_instruction() {
+    for set in ["o", "oo", "oooo", "x", "xo"] {
+        let ways: [&[&str]; 3] = [&["leave", set, "o"], &["leave", set, "x"], &["leave", set, "k"]];
+        short_steps(&format!("leave-{set}"), &ways);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn longjmp_at_every_instruction() {
+    for set in ["o", "oooo", "x", "k", "xo"] {
+        short_steps(&format!("jump-{set}"), &[&["jump", set]]);
+    }
+}
+
 #[test]
 fn thread_exit_with_destructors() {
     // 40 keys, one of them in two more rounds.
@@ -187,6 +232,9 @@ fn longjmp_out_of_a_callback() {
     let program = program("e_leave", "longjmp");
     expect_run(Command::new(&program).arg("longjmp"), 0, "repaired\n");
     expect_run(Command::new(&program).args(["longjmp", "interceptor"]), 0, "repaired\n");
+    expect_run(Command::new(&program).args(["longjmp", "interceptor", "free"]), 0, "repaired\n");
+    expect_run(Command::new(&program).args(["longjmp", "owner"]), 0, "repaired\n");
+    expect_run(Command::new(&program).args(["longjmp", "owner", "free"]), 0, "repaired\n");
 }
 
 #[test]
@@ -194,6 +242,9 @@ fn exception_out_of_a_callback() {
     let program = program("e_leave", "exception");
     expect_run(Command::new(&program).arg("throw"), 0, "repaired\n");
     expect_run(Command::new(&program).args(["throw", "interceptor"]), 0, "repaired\n");
+    expect_run(Command::new(&program).args(["throw", "interceptor", "free"]), 0, "repaired\n");
+    expect_run(Command::new(&program).args(["throw", "owner"]), 0, "repaired\n");
+    expect_run(Command::new(&program).args(["throw", "owner", "free"]), 0, "repaired\n");
 }
 
 #[test]

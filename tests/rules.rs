@@ -36,6 +36,7 @@ programs! {
     r4_owner_times_out => "released with its block";
     r4_unregister_each_other => "neither waited for the other";
     r4_stuck_callback_spares_later_hook => "unregistered while another was stuck";
+    r4_stuck_callback_keeps_no_name => "neither kept the other";
     r4_stuck_callback_spares_other_hooks => "unregistered while another was stuck";
     r4_release_waits_for_another_unregister => "twenty releases waited";
     r4_unregister_timed => "gave up, released later";
@@ -54,6 +55,7 @@ programs! {
     r6_handed_between_threads => "120 hooks came, owned blocks, and went";
     r6_eight_byte_pointers => "8-byte pointers went home";
     r6_low_addresses => "low blocks went home";
+    r6_odd_pointers => "odd addresses went home";
     r6_own_pool => "the pool took its own back";
     r6_realloc_corners => "corners kept";
     r6_in_callbacks => "callbacks gave back what others own";

@@ -91,6 +91,8 @@ pub(super) fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
         if done {
             tell::after(record, view.realloc_commit, &call, new);
         } else {
+            // As for `after`.
+            grace::retract_interceptor(record, 0);
             tell::before(record, view.realloc_abort, &call);
         }
     }
