@@ -3,6 +3,7 @@
 use crate::abi::*;
 use crate::guard::{self, Record};
 use crate::local;
+use crate::sys::callers_stack;
 use crate::sys::stack::Bounds;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -101,6 +102,7 @@ pub unsafe extern "C" fn memhook_frames(
     {
         // SAFETY: on this thread's stack, between the entry point's caller and the end.
         let [next, back] = unsafe { *(frame as *const [usize; 2]) };
+        let back = callers_stack::plain(back);
         if back < 4096 {
             break;
         }

@@ -1,4 +1,4 @@
-//! The calling thread's stack: where it ends, and the registers that lead through it. x86-64.
+//! The calling thread's stack: where it ends, and the registers that lead through it.
 
 use super::maps::Maps;
 use super::tls::thread_pointer;
@@ -9,9 +9,6 @@ pub(crate) struct Bounds {
     from: usize,
     to: usize,
 }
-
-/// Whether stacks can be walked on this machine.
-pub(crate) const IS_KNOWN: bool = cfg!(target_arch = "x86_64");
 
 /// Program counter, stack pointer and frame pointer of the calling function.
 #[inline(always)]
@@ -29,7 +26,31 @@ pub(crate) fn registers() -> [usize; 3] {
     }
     #[cfg(target_arch = "aarch64")]
     {
-        [0; 3]
+        let (pc, stack, frame): (usize, usize, usize);
+        // SAFETY: reads registers.
+        unsafe {
+            core::arch::asm!("adr {0}, .", "mov {1}, sp", "mov {2}, x29", out(reg) pc, out(reg) stack,
+                             out(reg) frame, options(nomem, nostack, preserves_flags));
+        }
+        [pc + 1, stack, frame]
+    }
+}
+
+/// A return address as it was found in a frame, without the signature that AArch64 may have given it.
+#[inline(always)]
+pub(crate) fn plain(pc: usize) -> usize {
+    #[cfg(target_arch = "aarch64")]
+    {
+        let plain: usize;
+        // SAFETY: changes a register: `xpaclri`, which processors without signatures pass by.
+        unsafe {
+            core::arch::asm!("hint #7", inlateout("x30") pc => plain, options(nomem, nostack, preserves_flags));
+        }
+        plain
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        pc
     }
 }
 
