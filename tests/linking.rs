@@ -5,7 +5,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Build, Link, Outcome, compile, dist, folder, library, library_folders, root, run, tool};
+use support::{
+    Build, Link, Outcome, compile, dist, folder, library, library_folders, program_output, root, run, tool,
+};
 
 fn source(name: &str) -> PathBuf {
     root().join("tests/c").join(name)
@@ -256,7 +258,7 @@ fn with_pkg_config(test: &str, package: &str, name: &str, stdout: &str) {
     let Some(options) = pkg_config(package, &dist().join("lib/pkgconfig")) else { return };
     let program = folder(test).join(package);
     let mut compiler = Command::new(tool("cc"));
-    compiler.arg(source(name)).args(options).arg("-o").arg(&program);
+    compiler.arg(source(name)).args(options).arg("-o").arg(program_output(&program));
     output_of(&mut compiler);
     let outcome = run(Command::new(program).env("LD_LIBRARY_PATH", dist().join("lib")));
     assert_eq!(outcome, fine(stdout), "{package}");
@@ -322,7 +324,7 @@ fn make_install_puts_everything_where_programs_look() {
         let program = folder.join(name);
         let mut compiler = Command::new(tool("cc"));
         compiler.arg("-I").arg(usr.join("include")).arg(source("header_alone.c"));
-        compiler.arg("-L").arg(usr.join("lib")).args(how).arg("-o").arg(&program);
+        compiler.arg("-L").arg(usr.join("lib")).args(how).arg("-o").arg(program_output(&program));
         output_of(&mut compiler);
         let outcome = run(Command::new(program).env("LD_LIBRARY_PATH", usr.join("lib")));
         assert_eq!(outcome, fine(""), "{name}");

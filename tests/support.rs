@@ -17,6 +17,11 @@ fn other_machine() -> Option<String> {
     std::env::var("MEMHOOK_TARGET").ok().filter(|target| !target.is_empty())
 }
 
+/// Whether programs run under an emulator.
+pub fn is_emulated() -> bool {
+    other_machine().is_some()
+}
+
 /// The compiler (`cc`, `g++`) or a program that comes with it (`nm`), for the machine that is tested.
 pub fn tool(name: &str) -> String {
     match other_machine() {
@@ -89,6 +94,7 @@ pub struct Build {
     command: Command,
     output: PathBuf,
     link: Link,
+    native: bool,
 }
 
 /// Compiles a C or C++ source (by its ending) into `output`, with warnings as errors.
@@ -96,11 +102,15 @@ pub fn compile(source: &Path, output: &Path, link: Link) -> Build {
     let cxx = source.extension() == Some(OsStr::new("cpp"));
     let mut command = Command::new(tool(if cxx { "g++" } else { "cc" }));
     command.args(["-g", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread"]);
+    if is_emulated() {
+        // What a process finds out about itself is then about the emulator too.
+        command.arg("-DEMULATED");
+    }
     command.arg("-I").arg(dist().join("include")).arg(source);
     if link == Link::Plugin {
         command.args(["-shared", "-fPIC"]);
     }
-    Build { command, output: output.to_owned(), link }
+    Build { command, output: output.to_owned(), link, native: false }
 }
 
 impl Build {
@@ -110,6 +120,11 @@ impl Build {
         command.args(self.command.get_args());
         self.command = command;
         self
+    }
+
+    /// Has a C program made for the machine that the tests run on, whichever is tested.
+    pub fn native(self) -> Build {
+        Build { native: true, ..self.by("cc") }
     }
 
     /// Adds a compiler option.
@@ -144,7 +159,7 @@ impl Build {
         let is_program =
             !self.command.get_args().any(|arg| ["-shared", "-c"].iter().any(|other| arg == *other));
         let output =
-            if is_program && other_machine().is_some() { emulated(&self.output) } else { self.output.clone() };
+            if is_program && !self.native { program_output(&self.output) } else { self.output.clone() };
         self.command.args(["-ldl", "-lm"]).arg("-o").arg(output);
         let result = self.command.output().expect("the compiler runs");
         assert!(
@@ -157,10 +172,13 @@ impl Build {
     }
 }
 
-/// Puts what runs a program of the other machine's in its place; the place of the program itself, which is that
-/// of tests/tools/emulate.c.
-fn emulated(program: &Path) -> PathBuf {
+/// Where a compiler is to put a program that is to be run as `program`. For another machine what runs it there comes in
+/// its place: tests/tools/emulate.c.
+pub fn program_output(program: &Path) -> PathBuf {
     let itself = itself(program);
+    if itself == program {
+        return itself;
+    }
     fs::create_dir_all(itself.parent().expect("a folder")).expect("writable");
     let _ = fs::remove_file(program);
     fs::copy(target().join("emulate"), program).expect("tests/tools/aarch64.sh has made it");
@@ -202,7 +220,7 @@ pub fn run_for(command: &mut Command, seconds: u64) -> Outcome {
     };
     let stdout = read(Box::new(child.stdout.take().expect("piped")));
     let stderr = read(Box::new(child.stderr.take().expect("piped")));
-    let slower = if other_machine().is_some() { 10 } else { 1 };
+    let slower = if is_emulated() { 10 } else { 1 };
     let deadline = Instant::now() + Duration::from_secs(seconds * slower);
     let status = loop {
         if let Some(status) = child.try_wait().expect("the child can be waited for") {
@@ -217,7 +235,7 @@ pub fn run_for(command: &mut Command, seconds: u64) -> Outcome {
         thread::sleep(Duration::from_millis(5));
     };
     let mut stderr = stderr.join().expect("reader");
-    if other_machine().is_some() {
+    if is_emulated() {
         let is_emulators = |line: &&str| line.starts_with("qemu: uncaught target signal ");
         stderr = stderr.split_inclusive('\n').filter(|line| !is_emulators(line)).collect();
     }

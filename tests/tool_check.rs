@@ -320,8 +320,7 @@ fn no_word_of_fork_children() {
 }
 
 fn malloc_debug() -> Option<PathBuf> {
-    let found =
-        library_folders().iter().map(|f| f.join("libc_malloc_debug.so.0")).find(|file| file.exists());
+    let found = library_folders().iter().map(|f| f.join("libc_malloc_debug.so.0")).find(|file| file.exists());
     if found.is_none() {
         println!("skipped: libc_malloc_debug.so.0 is not installed");
     }
@@ -578,6 +577,7 @@ an observer alone: all
 four megabytes down: all
 thread: all
 thread: all
+coroutine below a thread's stack, twice, and that thread again: the caller, the caller, all
 signal's own stack: the caller
 coroutine: the caller
 main again: all

@@ -30,8 +30,7 @@ fn preloaded(program: &Path, folder: &Path) -> Command {
 }
 
 fn debug_library() -> Option<PathBuf> {
-    let found =
-        library_folders().iter().map(|f| f.join("libc_malloc_debug.so.0")).find(|file| file.exists());
+    let found = library_folders().iter().map(|f| f.join("libc_malloc_debug.so.0")).find(|file| file.exists());
     if found.is_none() {
         println!("skipped: libc_malloc_debug.so.0 is not installed");
     }
@@ -42,6 +41,10 @@ fn mtrace_script() -> Option<&'static Path> {
     let found = Some(Path::new("/usr/bin/mtrace")).filter(|script| script.exists());
     if found.is_none() {
         println!("skipped: the mtrace script is not installed");
+    } else if support::is_emulated() {
+        // It asks addr2line about objects by the names under which the program saw them.
+        println!("skipped: the mtrace script would find this machine's objects");
+        return None;
     }
     found
 }
@@ -251,7 +254,8 @@ fn binary_form_tells_everything() {
     assert_eq!(around, Some("make"));
     let notes = run(Command::new(tool("readelf")).arg("-n").arg(itself(&program))).stdout;
     let id: String = module.build_id.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert!(!id.is_empty() && notes.contains(&id), "{id}\n{notes}");
+    // qemu has no process_vm_readv(2), by which it is read.
+    assert!((support::is_emulated() || !id.is_empty()) && notes.contains(&id), "{id}\n{notes}");
     // Times go up, and are of this run.
     assert!(events.windows(2).all(|two| two[0].time_ns <= two[1].time_ns));
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -4,7 +4,7 @@ use crate::abi::*;
 use crate::guard::{self, Record};
 use crate::local;
 use crate::sys::callers_stack;
-use crate::sys::stack::Bounds;
+use crate::sys::stack::Stack;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 struct Memory {
     /// The thread that it is about, as a record's identity.
     thread: core::cell::Cell<u64>,
-    bounds: core::cell::Cell<Bounds>,
+    stack: Stack,
 }
 
 static KEY: AtomicU32 = AtomicU32::new(0);
@@ -29,18 +29,10 @@ fn end_of_stack(record: &'static Record, stack_pointer: usize) -> Option<usize> 
     }
     // SAFETY: null, or memory of this thread, of this size; zero is valid.
     let memory = unsafe { local::of(record, key).cast::<Memory>().as_ref() }?;
-    let bounds = memory.bounds.get();
-    if let (true, Some(end)) = (memory.thread.get() == record.identity(), bounds.end(stack_pointer)) {
-        return Some(end);
+    if memory.thread.replace(record.identity()) != record.identity() {
+        memory.stack.forget();
     }
-    if memory.thread.get() == record.identity() && !bounds.may_have_grown_to(stack_pointer) {
-        // A signal's stack or a coroutine's.
-        return None;
-    }
-    let bounds = Bounds::find(stack_pointer);
-    memory.thread.set(record.identity());
-    memory.bounds.set(bounds);
-    bounds.end(stack_pointer)
+    memory.stack.end(stack_pointer)
 }
 
 /// From where a call came: its caller, the caller of that, and so on.

@@ -1,14 +1,4 @@
-//! The calling thread's stack: where it ends, and the registers that lead through it.
-
-use super::maps::Maps;
-use super::tls::thread_pointer;
-
-/// The addresses of a stack.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Bounds {
-    from: usize,
-    to: usize,
-}
+//! Registers and return addresses, which lead through a thread's stack.
 
 /// Program counter, stack pointer and frame pointer of the calling function.
 #[inline(always)]
@@ -51,31 +41,5 @@ pub(crate) fn plain(pc: usize) -> usize {
     #[cfg(target_arch = "x86_64")]
     {
         pc
-    }
-}
-
-impl Bounds {
-    /// The calling thread's stack, by the kernel's list of mappings; empty where `stack` is not an address of
-    /// it, but of a signal's or a coroutine's.
-    pub(crate) fn of_this_thread(stack: usize) -> Bounds {
-        let maps = Maps::read();
-        let Some(region) = maps.find(stack) else { return Bounds { from: 0, to: 0 } };
-        if region.path == b"[stack]" {
-            // The main thread's. What is below may become a part of it.
-            return Bounds { from: region.end.saturating_sub(1 << 30), to: region.end };
-        }
-        // Mappings side by side may be one to the kernel: up to the thread's own words, all is its stack.
-        let own = thread_pointer();
-        if own > stack && own < region.end {
-            Bounds { from: region.start, to: own }
-        } else {
-            Bounds { from: 0, to: 0 }
-        }
-    }
-
-    /// Whether a word lies in the stack.
-    #[inline(always)]
-    pub(crate) fn holds(&self, at: usize) -> bool {
-        at >= self.from && at < self.to.saturating_sub(7)
     }
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 
 static void *(*volatile do_malloc)(size_t) = malloc;
@@ -80,6 +81,34 @@ static void coroutine(void)
     outermost(0);
 }
 
+/* On a stack that is mapped a short way below the thread's own. */
+static void *thread_with_coroutine(void *said)
+{
+    static ucontext_t here_too, below;
+    outermost(0);
+    pthread_attr_t attributes;
+    void *low;
+    size_t size, room = 1 << 16;
+    pthread_getattr_np(pthread_self(), &attributes);
+    pthread_attr_getstack(&attributes, &low, &size);
+    pthread_attr_destroy(&attributes);
+    /* Found behind the guard pages, at the latest. */
+    void *stack = MAP_FAILED;
+    for (char *at = (char *)low - 2 * room; stack == MAP_FAILED && (char *)low - at < 32 << 20; at -= room)
+        stack = mmap(at, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    getcontext(&below);
+    below.uc_stack.ss_sp = stack, below.uc_stack.ss_size = room, below.uc_link = &here_too;
+    makecontext(&below, coroutine, 0);
+    for (int i = 0; i < 2; i++) {
+        swapcontext(&here_too, &below);
+        strcat(strcat(said, tell(0)), ", ");
+        makecontext(&below, coroutine, 0);
+    }
+    outermost(0);
+    strcat(said, tell(0));
+    return NULL;
+}
+
 static void *thread(void *depth)
 {
     outermost(depth);
@@ -117,6 +146,11 @@ int main(void)
         pthread_join(other, &said);
         printf("thread: %s\n", (char *)said);
     }
+    char said[100] = "";
+    pthread_t other;
+    pthread_create(&other, NULL, thread_with_coroutine, said);
+    pthread_join(other, NULL);
+    printf("coroutine below a thread's stack, twice, and that thread again: %s\n", said);
     stack_t stack = {.ss_sp = memhook_backend_malloc(100000), .ss_size = 100000};
     sigaltstack(&stack, NULL);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};

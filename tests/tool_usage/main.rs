@@ -6,7 +6,7 @@ mod own;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use support::{Link, Outcome, compile, folder, library, library_folders, root, run};

@@ -10,8 +10,9 @@
 //! certain point is kept in a table of the thread's; that makes a step a few instructions.
 
 use crate::api::local::memhook_thread;
-use crate::sys::callers_stack::{self, Bounds};
+use crate::sys::callers_stack;
 use crate::sys::find;
+use crate::sys::stack::Stack;
 use crate::sys::unwind::{self, Row};
 use core::cell::Cell;
 
@@ -26,7 +27,8 @@ const KEPT_BITS: u32 = 10;
 /// What a thread has for its walks. Zero is valid.
 #[repr(C)]
 pub(super) struct Walker {
-    bounds: Cell<Bounds>,
+    own: Stack,
+    end: Cell<usize>,
     thread: Cell<u64>,
     epoch: Cell<u64>,
     kept: [Cell<(usize, Kept)>; 1 << KEPT_BITS],
@@ -58,14 +60,13 @@ impl Walker {
         let [pc, stack, frame] = callers_stack::registers();
         let thread = memhook_thread();
         if self.thread.replace(thread) != thread {
-            self.bounds.set(Bounds::of_this_thread(stack));
+            self.own.forget();
         }
         if self.epoch.replace(epoch) != epoch {
             self.kept.iter().for_each(|kept| kept.set((0, Kept::NONE)));
         }
-        if !self.bounds.get().holds(stack) {
-            return 1;
-        }
+        let Some(end) = self.own.end(stack) else { return 1 };
+        self.end.set(end);
         let mut at = Frame { pc, stack, frame, is_exact: true };
         let mut own = 0;
         while at.pc != caller {
@@ -86,7 +87,7 @@ impl Walker {
 
     /// A word of the stack.
     fn word(&self, at: usize, above: usize) -> Option<usize> {
-        let inside = at >= above && at.is_multiple_of(8) && self.bounds.get().holds(at);
+        let inside = at >= above && at.is_multiple_of(8) && at < self.end.get() - 7;
         // SAFETY: between the stack pointer and the stack's end (above).
         inside.then(|| unsafe { (at as *const usize).read() })
     }
@@ -126,7 +127,8 @@ impl Walker {
 }
 
 impl Kept {
-    const NONE: Kept = Kept { row: Row { by_frame: false, returns: 0, distance: 0, saved: 0 }, has_row: false };
+    const NONE: Kept =
+        Kept { row: Row { by_frame: false, returns: 0, distance: 0, saved: 0 }, has_row: false };
 
     #[cold]
     #[inline(never)]
