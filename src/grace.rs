@@ -170,6 +170,7 @@ fn open_announcing(record: &'static Record, frame: usize) -> Section {
 }
 
 /// For entry stubs that have opened a section as `open` does, and end it as `close` does.
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod stub {
     use super::*;
 
@@ -212,6 +213,7 @@ impl Brief {
     }
 
     /// The head that it names.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn front(&self) -> *mut Front {
         // ORDERING [none]: Relaxed. Written by this thread.
         self.record.head.load(Ordering::Relaxed)

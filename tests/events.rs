@@ -260,6 +260,29 @@ fn membarrier_refused_from_the_start() {
     refused("storm", libc::EPERM, &storm, "150 of 150 children ended well\n");
 }
 
+/// What an allocation call costs other processors: nothing, where the kernel has membarrier(2). Where not, the fences are
+/// found that take its place.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn calls_execute_no_locked_instruction_and_no_fence() {
+    const PRIVATE_EXPEDITED: libc::c_long = 8;
+    // SAFETY: asks which commands there are.
+    let commands = unsafe { libc::syscall(libc::SYS_membarrier, 0, 0, 0) };
+    let program = program("e_no_locks", "no-locks");
+    let kinds = ["an observer", "four observers", "an interceptor", "two, and an observer"];
+    let of_all = |what: &str| kinds.map(|kind| format!("{kind}: {what}\n")).concat();
+    let said = format!("no hook: none\n{}", of_all("none"));
+    if commands > 0 && commands & PRIVATE_EXPEDITED != 0 {
+        expect_run(&mut Command::new(&program), 0, &said);
+    } else {
+        println!("skipped: the kernel has no membarrier(2)");
+    }
+    let output = folder("events-no-locks-refuse").join("e_refuse");
+    let wrapper = support::compile(&root().join("tests/c/e_refuse.c"), &output, Link::None).run();
+    let outcome = run_for(Command::new(wrapper).arg(libc::ENOSYS.to_string()).arg(program), 120);
+    assert_eq!((outcome.status, outcome.stdout), (3, format!("no hook: none\n{}", of_all("some"))));
+}
+
 #[test]
 fn membarrier_taken_away_later() {
     expect_run(Command::new(program("e_removals", "removals-later")).arg("later"), 0, "6000 removals\n");

@@ -202,6 +202,26 @@ fn stands_behind_a_programs_own_allocator() {
     assert_eq!(run(&mut with_tool), fine("nothing before main\n"));
 }
 
+/// `memhook_backend_malloc()` and its fellows, and what the library asks for itself, over an allocator whose functions
+/// call entry points.
+#[test]
+fn nothing_in_the_way_to_an_allocator_that_forwards() {
+    let folder = folder("link-past-hooks");
+    let below = compile(&source("link_forwards.c"), &folder.join("libforwards.so"), Link::None)
+        .args(["-shared", "-fPIC", "-fno-builtin"])
+        .run();
+    for link in [Link::Shared, Link::Archive] {
+        let program = compile(&source("link_past_hooks.c"), &folder.join(format!("{link:?}")), link)
+            .arg("-fno-builtin")
+            .run();
+        // The shared library is to stand in front; the archive is in the executable, which does.
+        let front = if link == Link::Shared { library() } else { PathBuf::new() };
+        let list = [front.as_os_str(), below.as_os_str()].join(OsStr::new(":"));
+        let outcome = run(Command::new(&program).env("LD_PRELOAD", list));
+        assert_eq!(outcome, fine("past all hooks\n"), "{link:?}");
+    }
+}
+
 #[test]
 fn stands_before_libc_malloc_debug() {
     let Some(debug) = installed("libc_malloc_debug.so.0") else {

@@ -194,7 +194,7 @@ pub fn itself(program: &Path) -> PathBuf {
 }
 
 /// What a process did.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Its exit status, or minus the number of the signal that ended it.
     pub status: i32,

@@ -348,6 +348,9 @@ fn stacks_are_walked() {
             (3003, 1, vec!["inner"]),
             (3004, 6, vec!["inner"]),
             (3005, 1, expect(with("compare"))),
+            (3006, 1, vec!["inner"]),
+            (3007, 1, expect(with("coroutine_thread"))),
+            (3008, 1, expect(with("thread"))),
         ] {
             let found = stacks(size);
             assert_eq!(found.len(), times, "{how} {size}");
@@ -706,7 +709,7 @@ fn pipes_and_standard_error() {
 
 #[test]
 fn traces_are_started_and_stopped_by_calls() {
-    for link in [Link::Shared, Link::Archive] {
+    for link in [Link::Shared, Link::Archive, Link::Static] {
         let folder = folder(&format!("trace-calls-{link:?}"));
         let program = compile(&source("trace_calls"), &folder.join("program"), link).run();
         let outcome = run(Command::new(program).current_dir(&folder));

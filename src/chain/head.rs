@@ -1,13 +1,13 @@
 //! The head in force: where the entry points jump, and the chain that calls walk.
 
-use super::{AfterAlloc, Before, Chain, EMPTY, Single, Telling, View};
+use super::{AfterAlloc, Before, Chain, EMPTY, Single, View};
 use crate::backend::{self, Entries};
 use crate::grace::{self, Brief, Section};
 use crate::guard::{Front, NO_OBSERVER, Record};
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
 use core::cell::UnsafeCell;
-use core::mem::{MaybeUninit, offset_of};
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 /// What the entry points do.
@@ -85,8 +85,11 @@ pub(crate) struct Tables {
 }
 
 /// Where in a head the stubs find what they need.
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod at {
+    use super::super::Telling;
     use super::*;
+    use core::mem::offset_of;
 
     const AFTER: usize = offset_of!(Head, view) + offset_of!(View, after);
     pub(crate) const AFTER_FUNCTION: usize = AFTER + offset_of!(Telling<AfterAlloc>, function);
@@ -162,6 +165,7 @@ pub(crate) fn enter_briefly(record: &'static Record, frame: usize) -> Option<(Br
 /// # Safety
 ///
 /// It was seen in force after the section had named it.
+#[cfg(target_arch = "x86_64")]
 pub(crate) unsafe fn named(section: &Brief) -> &'static Head {
     // SAFETY: the caller's contract.
     unsafe { Head::of(section.front()) }

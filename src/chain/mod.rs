@@ -38,8 +38,10 @@ mod head;
 mod hook;
 
 pub(crate) use head::{
-    CURRENT, Head, Mode, Tables, at, base, current, enter_briefly, entries, is_first, named, publish, reclaim,
+    CURRENT, Head, Mode, Tables, base, current, enter_briefly, entries, is_first, publish, reclaim,
 };
+#[cfg(target_arch = "x86_64")]
+pub(crate) use head::{at, named};
 pub(crate) use hook::{Hook, LEAVING, LINKED, OWNING, RELEASED, Table};
 
 use crate::abi::*;

@@ -7,29 +7,34 @@
 //! inside a callback has no section of its own and goes to the backend (R5), except that an
 //! owned block goes to its owner wherever it is freed (R6).
 
+#[cfg(target_arch = "x86_64")]
+mod for_stubs;
 mod inner;
 mod lists;
 mod next;
 mod observe;
 mod points;
+mod refused;
 mod resize;
 mod single;
 mod tell;
 mod zero;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use for_stubs::{free_for_stub, made_by_stub, observed_nothing};
 pub(crate) use inner::{Inner, Request, note_backends};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use next::END;
 pub(crate) use next::{
-    END, claim, next_free, next_is_backend, next_malloc, next_memalign, next_realloc, next_usable_size,
+    claim, next_free, next_is_backend, next_malloc, next_memalign, next_realloc, next_usable_size,
     usable_size_of,
 };
-pub(crate) use observe::{
-    observed_calloc, observed_free, observed_malloc, observed_nothing, observed_realloc,
-};
+pub(crate) use observe::{observed_calloc, observed_free, observed_malloc, observed_realloc};
 pub(crate) use points::{
     aligned_alloc, calloc, free_aligned_sized, free_sized, memalign, posix_memalign, pvalloc, realloc,
     reallocarray, usable_size, valloc,
 };
-pub(crate) use single::{free, free_for_stub, made_by_stub, malloc};
+pub(crate) use single::{free, malloc};
 pub(crate) use tell::{several_after, several_before};
 
 use crate::abi::*;
@@ -221,7 +226,7 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
         }
         How::Realloc { bytes } => (walk.realloc(core::ptr::null_mut(), bytes), BY_REALLOC),
         How::Memalign { alignment, bytes } => (walk.memalign(alignment, bytes), BY_MEMALIGN),
-        How::Refuse(_) => (how.ask_backend(call.entry), BY_MALLOC),
+        How::Refuse(_) => (refused::show::<false>(call, view.interceptors.get(), record), BY_MALLOC),
     };
     if block.is_null() {
         record.set_errno(match how {

@@ -7,9 +7,9 @@
 use super::{Ask, NONE, points, short_section, tell};
 use crate::abi::*;
 use crate::backend;
-use crate::chain::{self, Head, Telling};
-use crate::grace::{self, Brief};
-use crate::guard::{Call, Record};
+use crate::chain::{Head, Telling};
+use crate::grace::Brief;
+use crate::guard::Call;
 use core::ffi::c_void;
 
 /// Asks the backend for a block and tells observers of it. What is to be told is complete in the
@@ -49,7 +49,7 @@ fn tell_made(_section: &Brief, head: &Head, call: &Call, block: *mut c_void) {
 /// Tells observers of a call for which the backend has no block. Its errno stays.
 #[cold]
 #[inline(never)]
-fn failed(section: Brief, head: &Head, call: &Call) {
+pub(super) fn failed(section: Brief, head: &Head, call: &Call) {
     let record = section.record();
     let errno = record.errno();
     tell_made(&section, head, call, NONE);
@@ -100,20 +100,6 @@ pub(crate) unsafe extern "C" fn observed_free(block: *mut c_void, frame: usize, 
     before_free(section, head, block, caller);
     // SAFETY: the program's block; no interceptor has ever made one in this mode.
     unsafe { backend::free(block) };
-}
-
-/// For the stub of malloc: the backend has no block. Gives the caller NULL.
-///
-/// # Safety
-///
-/// The section that the stub began is open, on the head that its record names; the call is described.
-pub(crate) unsafe extern "C" fn observed_nothing(record: &'static Record) -> *mut c_void {
-    // SAFETY: the caller's contract.
-    let section = unsafe { grace::stub::section(record) };
-    // SAFETY: as above.
-    let head = unsafe { chain::named(&section) };
-    failed(section, head, &record.malloc_call);
-    NONE
 }
 
 /// Before the backend frees it: once freed, another thread may own the same address.

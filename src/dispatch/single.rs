@@ -8,9 +8,8 @@
 
 use super::{Ask, How, NONE, allocate_in, give_back, next, points, refuse, release_in, short_section, tell};
 use crate::abi::*;
-use crate::chain::{self, Head};
+use crate::chain::Head;
 use crate::grace::{self, Brief};
-use crate::guard::Record;
 use crate::ownership;
 use core::ffi::c_void;
 
@@ -52,7 +51,7 @@ fn malloc_of_many(section: Brief, requested: usize, caller: usize) -> *mut c_voi
 /// What the interceptor gave, which may be nothing, is to be marked and counted, and observers are to be
 /// told. The interceptor counts as entered until the end.
 #[inline(never)]
-fn made(section: Brief, block: *mut c_void, head: &Head, errno: i32) -> *mut c_void {
+pub(super) fn made(section: Brief, block: *mut c_void, head: &Head, errno: i32) -> *mut c_void {
     let record = section.record();
     // SAFETY: in this section.
     let view = unsafe { head.view() };
@@ -113,43 +112,9 @@ pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: u
 
 /// As [`malloc_of_many`], or the block is older than the interceptor, or was made far away.
 #[inline(never)]
-fn free_by_many(section: Brief, block: *mut c_void, frame: usize, caller: usize) {
+pub(super) fn free_by_many(section: Brief, block: *mut c_void, frame: usize, caller: usize) {
     let record = section.record();
     ownership::bring_near(block, record);
     let ask = Ask::bytes(MEMHOOK_ENTRY_FREE, 0, caller).of(block);
     release_in(Some(section.announcing()), &ask, record, frame);
-}
-
-/// For the stub of malloc: its block is to be marked, or there is none. Gives the caller what it gets.
-///
-/// # Safety
-///
-/// The section that the stub began is open, on a head with a single interceptor, which its record names; the
-/// call is described, and `block` is what the interceptor gave.
-pub(crate) unsafe extern "C" fn made_by_stub(
-    record: &'static Record,
-    block: *mut c_void,
-    errno: i32,
-) -> *mut c_void {
-    // SAFETY: the caller's contract.
-    let section = unsafe { grace::stub::section(record) };
-    // SAFETY: as above.
-    let head = unsafe { chain::named(&section) };
-    made(section, block, head, errno)
-}
-
-/// For the stub of free: the block is not one that the single interceptor owns, or it is far.
-///
-/// # Safety
-///
-/// The caller's contract is free's, and the section that the stub began is open.
-pub(crate) unsafe extern "C" fn free_for_stub(
-    block: *mut c_void,
-    frame: usize,
-    caller: usize,
-    record: &'static Record,
-) {
-    // SAFETY: the caller's contract.
-    let section = unsafe { grace::stub::section(record) };
-    free_by_many(section, block, frame, caller);
 }

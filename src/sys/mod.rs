@@ -4,7 +4,6 @@
 
 pub(crate) mod barrier;
 pub(crate) mod call;
-pub(crate) mod callers_stack;
 pub(crate) mod elf;
 pub(crate) mod environment;
 pub(crate) mod exit;

@@ -109,8 +109,10 @@ pub(super) fn start(path: &[u8], options: &memhook_trace_options) -> Result<memh
 ///   unknown, `frames` is above 63 or given for the text form, or the path is NULL, empty, or has a percent
 ///   sign that stands for nothing.
 /// - `EBUSY`: there are eight traces already.
+/// - `ENOSPC`: all keys of `memhook_local_create()` are given out.
+/// - `ENAMETOOLONG`: the path has more than 4,095 bytes.
 /// - `ENOTSUP`: the kernel is older than Linux 4.14.
-/// - `ENOMEM`: there was no memory for the new chain.
+/// - `ENOMEM`: there was no memory for it.
 /// - what open(2) or fallocate(2) say of the file: `EACCES`, `ENOSPC`, `EFBIG`, ….
 ///
 /// # Threads

@@ -10,9 +10,8 @@
 //! certain point is kept in a table of the thread's; that makes a step a few instructions.
 
 use crate::api::local::memhook_thread;
-use crate::sys::callers_stack;
 use crate::sys::find;
-use crate::sys::stack::Stack;
+use crate::sys::stack::{self, Stack};
 use crate::sys::unwind::{self, Row};
 use core::cell::Cell;
 
@@ -28,8 +27,8 @@ const KEPT_BITS: u32 = 10;
 #[repr(C)]
 pub(super) struct Walker {
     own: Stack,
+    /// The end of the stack, during a walk.
     end: Cell<usize>,
-    thread: Cell<u64>,
     epoch: Cell<u64>,
     kept: [Cell<(usize, Kept)>; 1 << KEPT_BITS],
 }
@@ -57,15 +56,11 @@ impl Walker {
     pub(super) fn walk(&self, caller: usize, by_tables: bool, epoch: u64, to: &mut [u64]) -> usize {
         let Some(first) = to.first_mut() else { return 0 };
         *first = caller as u64;
-        let [pc, stack, frame] = callers_stack::registers();
-        let thread = memhook_thread();
-        if self.thread.replace(thread) != thread {
-            self.own.forget();
-        }
+        let [pc, stack, frame] = stack::registers();
         if self.epoch.replace(epoch) != epoch {
             self.kept.iter().for_each(|kept| kept.set((0, Kept::NONE)));
         }
-        let Some(end) = self.own.end(stack) else { return 1 };
+        let Some(end) = self.own.end(memhook_thread(), stack) else { return 1 };
         self.end.set(end);
         let mut at = Frame { pc, stack, frame, is_exact: true };
         let mut own = 0;
@@ -98,7 +93,7 @@ impl Walker {
         let from = if row.by_frame { at.frame } else { at.stack };
         let end = from.wrapping_add(row.distance as usize);
         // A frame ends above its beginning: so a walk comes to an end.
-        let pc = callers_stack::plain(self.word(end.wrapping_add(row.returns as usize), at.stack)?);
+        let pc = stack::plain(self.word(end.wrapping_add(row.returns as usize), at.stack)?);
         let frame = match row.saved {
             0 => at.frame,
             saved => self.word(end.wrapping_add(saved as usize), at.stack)?,
@@ -109,7 +104,7 @@ impl Walker {
     /// The caller's frame, by the frame pointer.
     fn by_frame_pointer(&self, at: Frame) -> Option<Frame> {
         let frame = self.word(at.frame, at.stack)?;
-        let pc = callers_stack::plain(self.word(at.frame + 8, at.stack)?);
+        let pc = stack::plain(self.word(at.frame + 8, at.stack)?);
         // On AArch64 the pair may lie anywhere in a frame.
         let is_exact = cfg!(target_arch = "x86_64");
         Some(Frame { pc, stack: at.frame + 16, frame, is_exact })
