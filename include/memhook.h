@@ -2503,7 +2503,6 @@ int memhook_fail_stop(memhook_id id,
  * - `EINVAL`: `options` or `out` is NULL, `struct_size` is no size that this library knows, a flag is
  *   unknown, `frames` is above 63 or given for the text form, or the path is NULL, empty, or has a percent
  *   sign that stands for nothing.
- * - `ENOSYS`: `frames` is not 0, on a machine on which stacks cannot be walked.
  * - `EBUSY`: there are eight traces already.
  * - `ENOSPC`: all keys of `memhook_local_create()` are given out.
  * - `ENAMETOOLONG`: the path has more than 4,095 bytes.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Build, Link, Outcome, compile, dist, folder, library, root, run};
+use support::{Build, Link, Outcome, compile, dist, folder, library, root, run, tool};
 
 fn source(name: &str) -> PathBuf {
     root().join("tests/c").join(name)
@@ -393,9 +393,10 @@ fn header_is_clean_in_every_language_and_order() {
             }
         };
         let [gcc, clang] = if name.ends_with(".c") { ["cc", "clang"] } else { ["g++", "clang++"] };
+        let gcc = tool(gcc);
         for (i, standard) in standards.iter().enumerate() {
-            check(gcc, standard, None, i == 0);
-            check(gcc, standard, Some(&old), i == 1);
+            check(&gcc, standard, None, i == 0);
+            check(&gcc, standard, Some(&old), i == 1);
         }
         if Command::new(clang).arg("--version").output().is_err() {
             println!("skipped: {clang} is not installed");

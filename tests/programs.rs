@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
-use support::{Link, Outcome, folder, library, root, run_for};
+use support::{Link, Outcome, folder, library, library_folders, root, run_for};
 
 /// The hooks that are in force while a program runs: of tests/c, and the tools of the library.
 const TOOLS: [&str; 4] = ["p_observer", "p_passing", "p_accounting", "usage"];
@@ -75,8 +75,7 @@ fn python(modules: &[&str]) -> Option<(PathBuf, Vec<String>)> {
 }
 
 fn jemalloc() -> Option<PathBuf> {
-    let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
-    let found = folders.iter().map(|f| Path::new(f).join("libjemalloc.so.2")).find(|file| file.exists());
+    let found = library_folders().iter().map(|f| f.join("libjemalloc.so.2")).find(|file| file.exists());
     if found.is_none() {
         println!("skipped: libjemalloc.so.2 is not installed");
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
-use support::{Link, Outcome, build, compile, expect, folder, library, root, run, run_for};
+use support::{Link, Outcome, build, compile, expect, folder, library, library_folders, root, run, run_for};
 
 fn faults() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -328,9 +328,7 @@ fn no_word_of_fork_children() {
 }
 
 fn malloc_debug() -> Option<PathBuf> {
-    let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
-    let found =
-        folders.iter().map(|f| Path::new(f).join("libc_malloc_debug.so.0")).find(|file| file.exists());
+    let found = library_folders().iter().map(|f| f.join("libc_malloc_debug.so.0")).find(|file| file.exists());
     if found.is_none() {
         println!("skipped: libc_malloc_debug.so.0 is not installed");
     }

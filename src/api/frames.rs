@@ -3,7 +3,7 @@
 use crate::abi::*;
 use crate::guard::{self, Record};
 use crate::local;
-use crate::sys::stack::Stack;
+use crate::sys::stack::{self, Stack};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -84,6 +84,7 @@ pub unsafe extern "C" fn memhook_frames(
     {
         // SAFETY: on this thread's stack, between the entry point's caller and the end.
         let [next, back] = unsafe { *(frame as *const [usize; 2]) };
+        let back = stack::plain(back);
         if back < 4096 {
             break;
         }

@@ -122,9 +122,6 @@ pub(crate) fn holds(address: usize) -> bool {
     bounds.hold(here) && (here..bounds.high).contains(&address)
 }
 
-/// Whether a stack can be walked from the function that asks, by [`registers`].
-pub(crate) const CAN_BE_WALKED: bool = cfg!(target_arch = "x86_64");
-
 /// Program counter, stack pointer and frame pointer of the calling function.
 #[inline(always)]
 pub(crate) fn registers() -> [usize; 3] {
@@ -141,6 +138,30 @@ pub(crate) fn registers() -> [usize; 3] {
     }
     #[cfg(target_arch = "aarch64")]
     {
-        [0; 3]
+        let (pc, stack, frame): (usize, usize, usize);
+        // SAFETY: reads registers.
+        unsafe {
+            core::arch::asm!("adr {0}, .", "mov {1}, sp", "mov {2}, x29", out(reg) pc, out(reg) stack,
+                             out(reg) frame, options(nomem, nostack, preserves_flags));
+        }
+        [pc + 1, stack, frame]
+    }
+}
+
+/// A return address as it was found in a frame, without the signature that AArch64 may have given it.
+#[inline(always)]
+pub(crate) fn plain(pc: usize) -> usize {
+    #[cfg(target_arch = "aarch64")]
+    {
+        let plain: usize;
+        // SAFETY: changes a register: `xpaclri`, which processors without signatures pass by.
+        unsafe {
+            core::arch::asm!("hint #7", inlateout("x30") pc => plain, options(nomem, nostack, preserves_flags));
+        }
+        plain
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        pc
     }
 }

@@ -46,6 +46,8 @@ struct Frame {
     pc: usize,
     stack: usize,
     frame: usize,
+    /// Whether `stack` is the stack pointer; else one that is not above it.
+    is_exact: bool,
 }
 
 impl Walker {
@@ -60,7 +62,7 @@ impl Walker {
         }
         let Some(end) = self.own.end(memhook_thread(), stack) else { return 1 };
         self.end.set(end);
-        let mut at = Frame { pc, stack, frame };
+        let mut at = Frame { pc, stack, frame, is_exact: true };
         let mut own = 0;
         while at.pc != caller {
             let Some(next) = self.by_tables(at).filter(|_| own < OWN) else { return 1 };
@@ -87,23 +89,25 @@ impl Walker {
 
     /// The caller's frame, by the unwind tables.
     fn by_tables(&self, at: Frame) -> Option<Frame> {
-        let row = self.row(at.pc)?;
+        let row = self.row(at.pc).filter(|row| at.is_exact || row.by_frame)?;
         let from = if row.by_frame { at.frame } else { at.stack };
         let end = from.wrapping_add(row.distance as usize);
         // A frame ends above its beginning: so a walk comes to an end.
-        let pc = self.word(end.wrapping_sub(8), at.stack)?;
+        let pc = stack::plain(self.word(end.wrapping_add(row.returns as usize), at.stack)?);
         let frame = match row.saved {
             0 => at.frame,
             saved => self.word(end.wrapping_add(saved as usize), at.stack)?,
         };
-        Some(Frame { pc, stack: end, frame })
+        Some(Frame { pc, stack: end, frame, is_exact: true })
     }
 
     /// The caller's frame, by the frame pointer.
     fn by_frame_pointer(&self, at: Frame) -> Option<Frame> {
         let frame = self.word(at.frame, at.stack)?;
-        let pc = self.word(at.frame + 8, at.stack)?;
-        Some(Frame { pc, stack: at.frame + 16, frame })
+        let pc = stack::plain(self.word(at.frame + 8, at.stack)?);
+        // On AArch64 the pair may lie anywhere in a frame.
+        let is_exact = cfg!(target_arch = "x86_64");
+        Some(Frame { pc, stack: at.frame + 16, frame, is_exact })
     }
 
     /// How to leave the function that a return address is in.
@@ -118,7 +122,8 @@ impl Walker {
 }
 
 impl Kept {
-    const NONE: Kept = Kept { row: Row { by_frame: false, distance: 0, saved: 0 }, has_row: false };
+    const NONE: Kept =
+        Kept { row: Row { by_frame: false, returns: 0, distance: 0, saved: 0 }, has_row: false };
 
     #[cold]
     #[inline(never)]
