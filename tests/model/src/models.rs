@@ -3,7 +3,7 @@
 use crate::abi::*;
 use crate::sys::tls;
 use crate::world;
-use crate::{chain, free_list, grace, guard, ownership, registry};
+use crate::{chain, free_list, grace, guard, ownership, registry, sys_barrier};
 use core::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -102,6 +102,7 @@ fn setup() {
     for n in 0..4 {
         world::cell(user(n));
     }
+    sys_barrier::choose();
     registry::begin().unwrap();
 }
 
@@ -115,9 +116,19 @@ fn prepare() -> usize {
     record
 }
 
+/// A thread, which has executed a fence for each interrupt before its beginning, and after its end.
+fn start(f: impl FnOnce() + 'static) -> loom::thread::JoinHandle<()> {
+    world::take_interrupts();
+    loom::thread::spawn(move || {
+        world::take_interrupts();
+        f();
+        world::take_interrupts();
+    })
+}
+
 fn spawn(f: impl FnOnce() + 'static) -> loom::thread::JoinHandle<()> {
     let record = prepare();
-    loom::thread::spawn(move || {
+    start(move || {
         tls::set(record as *mut u8);
         f();
     })
@@ -551,7 +562,7 @@ fn replace_against_unregister() {
 fn thread_arrives() {
     setup();
     let a = registry::register(observer(0), 0).unwrap();
-    let reader = loom::thread::spawn(call);
+    let reader = start(call);
     assert_eq!(registry::unregister(a, None), 0);
     assert_eq!(released(0), 1);
     reader.join().unwrap();
@@ -618,11 +629,19 @@ macro_rules! models {
             $(Model { name: stringify!($name), preemptions: $preemptions, mutated: $mutated, run: $name },)*
         ];
 
-        /// Each model on the library as it is.
-        mod models_hold {
+        /// Each model on the library as it is, whose readers execute no fence.
+        mod membarrier {
             $(#[test]
             fn $name() {
-                crate::check::holds(stringify!($name));
+                crate::check::holds(stringify!($name), crate::world::Variant::Membarrier);
+            })*
+        }
+
+        /// The same where membarrier(2) is refused.
+        mod fenced {
+            $(#[test]
+            fn $name() {
+                crate::check::holds(stringify!($name), crate::world::Variant::Fenced);
             })*
         }
     };
