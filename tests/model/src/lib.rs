@@ -141,6 +141,9 @@ mod sys {
             use crate::facade::{AtomicI64, Ordering};
             // SAFETY: the caller's contract.
             let number = unsafe { AtomicI64::from_ptr(number) };
+            if crate::world::with(|w| std::mem::take(&mut w.pause_in_count)) {
+                loom::thread::yield_now();
+            }
             number.store(number.load(Ordering::Relaxed) + delta, Ordering::Relaxed);
         }
     }

@@ -87,6 +87,8 @@ pub(crate) struct World {
     interrupts: Vec<&'static Snapshot>,
     taken: HashMap<ThreadId, usize>,
     snapshots: usize,
+    /// Whether other threads go first when the next block is counted.
+    pub(crate) pause_in_count: bool,
     /// The thread number that the setup gives itself, to prepare other threads' records.
     pub(crate) disguise: Option<u32>,
 }
@@ -107,7 +109,8 @@ pub(crate) fn with<R>(f: impl FnOnce(&mut World) -> R) -> R {
 /// A new execution.
 pub(crate) fn begin() {
     let old = WORLD.with(|world| world.replace(World::default()));
-    take_trace();
+    let lines = take_trace();
+    if std::env::var("MEMHOOK_TRACE").is_ok_and(|t| t == "all") { println!("{}\n======", lines.join("\n")); }
     for (at, block) in &old.blocks {
         // SAFETY: allocated by `allocate` with this layout; the execution that used it is over.
         unsafe { std::alloc::dealloc(*at as *mut u8, block.layout) };
@@ -165,6 +168,7 @@ pub(crate) fn take_interrupts() {
         w.interrupts[known..].to_vec()
     });
     if !new.is_empty() {
+        trace(Location::caller(), "interrupted", 0, 0);
         new.iter().for_each(|interrupt| _ = interrupt.get());
         loom::sync::atomic::fence(Ordering::AcqRel);
     }
@@ -187,6 +191,7 @@ pub(crate) fn may_be_interrupted() {
 pub(crate) fn interrupt_all() {
     take_interrupts();
     let barrier = with(|w| w.barrier.clone()).unwrap();
+    trace(Location::caller(), "interrupt", 0, 0);
     // Never succeeds.
     let _ = barrier.compare_exchange(1, 1, Ordering::Relaxed, Ordering::Relaxed);
     take_interrupts();
