@@ -459,8 +459,8 @@ impl Record {
         // ORDERING [none]: Relaxed. Read by this thread only.
         self.suspended.store(times, Ordering::Relaxed);
         if self.is_inside() {
-            // ORDERING [leave]: Release. As when it was stored first. Other end: `grace::epoch_inside`.
-            self.epoch.fetch_or(LOOK, Ordering::Release);
+            // ORDERING [none]: Relaxed. An update goes on with what was released when it was stored.
+            self.epoch.fetch_or(LOOK, Ordering::Relaxed);
         } else {
             // ORDERING [leave]: Release. Whoever reads it, and not the end of the last section, sees our last use
             // of a chain too. Other end: `grace::epoch_inside`.
