@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 /// How many executions of a model a mutation is looked for in: a number, not a time, so that the
 /// result is the same on every machine.
-const MOST: usize = 4096;
+const MOST: usize = 1400;
+
+/// The same where there are no preemptions.
+const MOST_WITHOUT: usize = 256;
 
 /// After so long, a process that tries a mutation is ended.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -111,7 +114,10 @@ fn one_mutation() {
     let variant = VARIANTS.into_iter().find(|v| format!("{v:?}") == variant).unwrap();
     let model = MODELS.iter().find(|m| m.name == name).unwrap();
     let mutation = Mutation::parse(mutation);
-    let outcome = check(model, variant, bound.parse().unwrap(), Some(mutation), Some(MOST));
+    let bound = bound.parse().unwrap();
+    let chosen = std::env::var("MEMHOOK_MOST").ok().and_then(|m| m.parse().ok());
+    let most = chosen.unwrap_or(if bound == 0 { MOST_WITHOUT } else { MOST });
+    let outcome = check(model, variant, bound, Some(mutation), Some(most));
     match outcome.failure {
         Some(text) => println!("CAUGHT {}", text.trim().lines().next().unwrap_or("")),
         None if outcome.complete => println!("UNNOTICED"),

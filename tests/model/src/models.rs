@@ -625,6 +625,13 @@ fn list_against_list() {
     assert_eq!(registry::live_blocks(2), Ok(0));
 }
 
+/// As `setup`; whoever has done deferred work does not look for a cheaper mode afterwards: to publish that
+/// would interrupt all others, and so hide what the end of a section carries.
+fn setup_without_relaxing() {
+    setup();
+    grace::after_deferred(|| ());
+}
+
 /// Lets another thread go first; it costs no preemption.
 fn pause() {
     loom::thread::yield_now();
@@ -633,7 +640,7 @@ fn pause() {
 /// An observer is unregistered while it is called on the short way: whoever sees that the call has ended may
 /// free what it used.
 fn leaves_while_awaited() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(observer(0), 0).unwrap();
     let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
     let writer = spawn(move || assert_eq!(registry::unregister(a, None), 0));
@@ -646,7 +653,7 @@ fn leaves_while_awaited() {
 
 /// The same, where the thread comes back at once in a section that says nothing of the observer.
 fn comes_back_briefly() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(observer(0), 0).unwrap();
     let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
     let writer = spawn(move || assert_eq!(registry::unregister(a, None), 0));
@@ -659,7 +666,7 @@ fn comes_back_briefly() {
 
 /// The same with sections that announce observers.
 fn comes_back_fully() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(observer(0), 0).unwrap();
     let mut writer = None;
     inside(|view| {
@@ -674,7 +681,7 @@ fn comes_back_fully() {
 
 /// The thread suspends hooks right after the call.
 fn leaves_and_suspends() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(observer(0), 0).unwrap();
     let record = guard::record().unwrap();
     let (section, _head) = chain::enter_briefly(record, tls::stack_pointer()).unwrap();
@@ -688,7 +695,7 @@ fn leaves_and_suspends() {
 
 /// A call has come from one observer to the next when the first is unregistered.
 fn goes_on_to_the_next() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(observer(0), 0).unwrap();
     let b = registry::register(observer(1), 0).unwrap();
     let mut writer = None;
@@ -709,7 +716,7 @@ fn goes_on_to_the_next() {
 
 /// A call has been in an interceptor that is unregistered; a later section is in another one, or was about to be.
 fn leaves_an_interceptor() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(interceptor_of_frees(0), 0).unwrap();
     let record = guard::record().unwrap();
     let mut writer = None;
@@ -729,7 +736,7 @@ fn leaves_an_interceptor() {
 
 /// A section in which an interceptor was called is left by longjmp.
 fn abandons_an_interceptor() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(interceptor_of_frees(0), 0).unwrap();
     let record = guard::record().unwrap();
     let section = grace::enter(record, 1 << 19).unwrap();
@@ -746,7 +753,7 @@ fn abandons_an_interceptor() {
 
 /// A head that the ended call named is used again, for another observer, before the writer looks at it.
 fn named_head_is_used_again() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(observer(0), 0).unwrap();
     let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
     let writer = spawn(move || assert_eq!(registry::unregister(a, None), 0));
@@ -760,7 +767,7 @@ fn named_head_is_used_again() {
 
 /// A head is used again by one thread after another thread's last look at it.
 fn head_is_used_again() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(observer(0), 0).unwrap();
     let other = spawn(move || {
         let entered = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer());
@@ -777,7 +784,7 @@ fn head_is_used_again() {
 
 /// A section begins in the epoch of a publication, with the chain before it if it can.
 fn begins_in_a_new_epoch() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(observer(0), 0).unwrap();
     let writer = spawn(move || {
         let result = registry::unregister(a, None);
@@ -794,7 +801,7 @@ fn begins_in_a_new_epoch() {
 
 /// A removal is left to whoever leaves a section, which is another thread.
 fn leaves_with_work() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(observer(0), 0).unwrap();
     let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
     let writer = spawn(move || {
@@ -809,7 +816,7 @@ fn leaves_with_work() {
 
 /// The call of a single interceptor goes on as one that announces.
 fn goes_on_announcing() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(interceptor_alone(0), 0).unwrap();
     let record = guard::record().unwrap();
     let (section, head) = chain::enter_briefly(record, tls::stack_pointer()).unwrap();
@@ -832,7 +839,7 @@ fn goes_on_announcing() {
 
 /// A thread is about to count that a block ended when its list is drained.
 fn block_is_being_counted() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(interceptor(0), 0).unwrap();
     let id = make_block();
     let mut writer = None;
@@ -850,7 +857,7 @@ fn block_is_being_counted() {
 
 /// Two members of a list go, and its last block: it is released by who did not wait for the block's callback.
 fn members_and_block_go() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(interceptor(0), 0).unwrap();
     let b = registry::register(interceptor(1), 0).unwrap();
     let id = make_block();
@@ -867,7 +874,7 @@ fn members_and_block_go() {
 
 /// A thread counts its first block while the counts of all threads are added.
 fn first_count_against_sum() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(interceptor(0), 0).unwrap();
     registry::register(interceptor(1), 0).unwrap();
     let other = spawn(|| {
@@ -880,7 +887,7 @@ fn first_count_against_sum() {
 
 /// A list's number is used again: its counts begin at zero, for a thread that had counted there too.
 fn number_is_used_again() {
-    setup();
+    setup_without_relaxing();
     let a = registry::register(interceptor(0), 0).unwrap();
     let id = make_block();
     spawn(move || end_block(id)).join().unwrap();
@@ -906,7 +913,7 @@ fn number_is_used_again() {
 
 /// A thread arrives while what holds for the process changes: it is told, one way or the other.
 fn circumstances_change() {
-    setup();
+    setup_without_relaxing();
     let other = start(|| {
         guard::record().unwrap();
     });
@@ -959,7 +966,7 @@ models! {
     goes_on_to_the_next: 1, Some(1);
     leaves_an_interceptor: 1, Some(1);
     abandons_an_interceptor: 1, Some(1);
-    named_head_is_used_again: 1, Some(1);
+    named_head_is_used_again: 1, Some(2);
     head_is_used_again: 1, Some(1);
     begins_in_a_new_epoch: 1, Some(1);
     leaves_with_work: 1, Some(1);
@@ -986,9 +993,9 @@ models! {
     reader_against_unregister: 2, Some(1);
     reader_of_two_against_unregister: 1, Some(1);
     block_ends_late: 1, Some(1);
-    register_against_register: 1, Some(1);
-    list_against_list: 1, Some(1);
-    swap_against_unregister: 1, Some(1);
+    register_against_register: 1, None;
+    list_against_list: 1, None;
+    swap_against_unregister: 1, None;
     replace_against_unregister: 0, None;
     object_goes_while_unregistering: 1, Some(1);
     two_members_go: 1, None;

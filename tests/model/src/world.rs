@@ -291,6 +291,7 @@ pub(crate) fn atom(at: usize, first: u64) -> Atom {
 pub(crate) const AGAIN: &str = "a static was found late";
 
 pub(crate) fn cell(at: usize) -> Rc<cell::UnsafeCell<()>> {
+    take_interrupts();
     look(at);
     if let Some(known) = with(|w| w.cells.get(&at).cloned()) {
         return known;
@@ -302,6 +303,7 @@ pub(crate) fn cell(at: usize) -> Rc<cell::UnsafeCell<()>> {
 
 /// Touches memory as a reader does.
 pub(crate) fn reads<T>(at: *const T) {
+    take_interrupts();
     look(at as usize);
 }
 
