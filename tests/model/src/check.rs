@@ -9,11 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How many executions of a model a mutation is looked for in: a number, not a time, so that the
-/// result is the same on every machine.
-const MOST: usize = 1400;
-
-/// The same where there are no preemptions.
+/// How many executions of a model a mutation is looked for in where there are no preemptions.
 const MOST_WITHOUT: usize = 256;
 
 /// After so long, a process that tries a mutation is ended.
@@ -116,7 +112,7 @@ fn one_mutation() {
     let mutation = Mutation::parse(mutation);
     let bound = bound.parse().unwrap();
     let chosen = std::env::var("MEMHOOK_MOST").ok().and_then(|m| m.parse().ok());
-    let most = chosen.unwrap_or(if bound == 0 { MOST_WITHOUT } else { MOST });
+    let most = chosen.unwrap_or(if bound == 0 { MOST_WITHOUT } else { model.most });
     let outcome = check(model, variant, bound, Some(mutation), Some(most));
     match outcome.failure {
         Some(text) => println!("CAUGHT {}", text.trim().lines().next().unwrap_or("")),
@@ -253,7 +249,12 @@ fn every_weakened_ordering_is_caught() {
                     let mut result = Err(false);
                     // Most are noticed without any preemption, by what is read late.
                     let cheap = all[site].iter().map(|m| (*m, 0));
-                    let dear = all[site].iter().filter_map(|m| Some((*m, m.0.mutated.filter(|&p| p != 0)?)));
+                    let function = function(&text(site.file), site.line as usize).to_owned();
+                    let fits = |m: &Model| {
+                        m.functions.is_empty() || m.functions.split(' ').any(|f| f == function)
+                    };
+                    let dear = all[site].iter().filter(|m| fits(m.0));
+                    let dear = dear.filter_map(|m| Some((*m, m.0.mutated.filter(|&p| p != 0)?)));
                     for ((model, variant), bound) in cheap.chain(dear) {
                         match ask(&word(site, to), model, variant, bound) {
                             Said::Caught(what) => {
