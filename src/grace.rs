@@ -25,9 +25,9 @@
 //! | ------- | ------------------------------- | ------------------------- | ------- |
 //! | `enter` | `barrier::light` in `enter`     | `barrier::heavy` in `advance` | either the reader sees the new chain, or the writer sees the reader |
 //! | `leave` | `close` Release                 | `epoch_inside` Acquire    | the reader's last use of the chain |
-//! | `epoch` | `advance` AcqRel                | `open` Acquire            | a section in the new epoch sees the new chain |
+//! | `epoch` | `advance` Release               | `open` Acquire            | a section in the new epoch sees the new chain |
 //! | `wake`  | `left` SeqCst fence             | `wait` SeqCst fence       | either the reader sees the waiter, or the waiter sees that the reader left |
-//! | `defer` | `push` AcqRel                   | `work_off` AcqRel         | the deferred work itself |
+//! | `defer` | `push` Release                  | `work_off` Acquire        | the deferred work itself |
 //! | `use`   | `barrier::light` after the announcement | `barrier::heavy` in `advance` | either the reader sees that the hook is to be passed by, or the writer sees the reader in it |
 //! | `name`  | `open` Release                  | `Scope::includes` Acquire | which head a section works on, or that it announces |
 
@@ -329,8 +329,9 @@ pub(crate) fn changed() {
 
 /// Begins a new epoch after a publication. Sections that do not see it are older than the ticket.
 pub(crate) fn advance() -> Ticket {
-    // ORDERING [epoch]: AcqRel. The publication before the epoch. Other end: `open`.
-    let before = EPOCH.0.fetch_add(EPOCH_ONE, Ordering::AcqRel);
+    // ORDERING [epoch]: Release. The publication before the epoch, and before later ones: additions go on with
+    // what was released. Other end: `open`.
+    let before = EPOCH.0.fetch_add(EPOCH_ONE, Ordering::Release);
     barrier::heavy();
     Ticket(before.wrapping_add(EPOCH_ONE))
 }
@@ -662,8 +663,9 @@ impl Queue {
         loop {
             // ORDERING [none]: Relaxed. Published by the exchange.
             node.next.store(first, Ordering::Relaxed);
-            // ORDERING [defer]: AcqRel and Relaxed. The item before its place. Other end: `work_off`.
-            match self.0.compare_exchange_weak(first, item, Ordering::AcqRel, Ordering::Relaxed) {
+            // ORDERING [defer]: Release and Relaxed. The item before its place, also for who finds it behind
+            // items that were pushed later: exchanges go on with what was released. Other end: `work_off`.
+            match self.0.compare_exchange_weak(first, item, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => first = now,
             }
@@ -678,8 +680,8 @@ impl Queue {
     /// Runs what is due, at most `most` of it, and puts the rest back before that. Returns whether
     /// anything ran, and whether something was put back.
     fn work_off(&self, most: usize) -> (bool, bool) {
-        // ORDERING [defer]: AcqRel. The items. Other end: `push`.
-        let mut item = self.0.swap(core::ptr::null_mut(), Ordering::AcqRel);
+        // ORDERING [defer]: Acquire. The items. Other end: `push`.
+        let mut item = self.0.swap(core::ptr::null_mut(), Ordering::Acquire);
         let mut due: *mut Deferred = core::ptr::null_mut();
         let (mut count, mut put_back) = (0, false);
         while !item.is_null() {

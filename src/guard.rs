@@ -33,7 +33,7 @@
 //! | `roster` | `Roster::push` Release  | `Roster::iter` Acquire | a node's first contents |
 //! | `claim`  | `adopt` AcqRel          | `adopt` AcqRel       | what the record's last thread left in it |
 //! | `head`   | `chain::publish` Release | `Front::only` Acquire | the end of sections of the head's last time in force |
-//! | `circumstances` | `set_circumstances` SeqCst | `take_circumstances` SeqCst | a change, or the record that is to have it |
+//! | `circumstances` | `set_circumstances` SeqCst fence | `take_circumstances` SeqCst fence | a change, or the record that is to have it |
 
 use crate::abi::*;
 use crate::roster::{Link, Roster};
@@ -42,7 +42,7 @@ use crate::sys::thread::{self, Thread};
 use crate::sys::tls;
 use core::ffi::c_void;
 use core::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 
 /// The deepest suspension. Stacks lie above, in every process.
@@ -459,8 +459,8 @@ impl Record {
         // ORDERING [none]: Relaxed. Read by this thread only.
         self.suspended.store(times, Ordering::Relaxed);
         if self.is_inside() {
-            // ORDERING [leave]: Release. As when it was stored first. Other end: `grace::epoch_inside`.
-            self.epoch.fetch_or(LOOK, Ordering::Release);
+            // ORDERING [none]: Relaxed. An update goes on with what was released when it was stored.
+            self.epoch.fetch_or(LOOK, Ordering::Relaxed);
         } else {
             // ORDERING [leave]: Release. Whoever reads it, and not the end of the last section, sees our last use
             // of a chain too. Other end: `grace::epoch_inside`.
@@ -585,10 +585,12 @@ pub(crate) fn circumstances() -> u32 {
 
 /// Changes the circumstances of the process, here and in every record.
 pub(crate) fn set_circumstances(add: u32, remove: u32) {
-    // ORDERING [circumstances]: SeqCst. Before the look at the records. Other end: `take_circumstances`.
-    CIRCUMSTANCES.fetch_or(add, Ordering::SeqCst);
-    // ORDERING [circumstances]: SeqCst. As above.
-    CIRCUMSTANCES.fetch_and(!remove, Ordering::SeqCst);
+    // ORDERING [none]: Relaxed. The fence below is behind it.
+    CIRCUMSTANCES.fetch_or(add, Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. As above.
+    CIRCUMSTANCES.fetch_and(!remove, Ordering::Relaxed);
+    // ORDERING [circumstances]: SeqCst. The change before our look at the records. Other end: `take_circumstances`.
+    fence(Ordering::SeqCst);
     for record in RECORDS.iter() {
         for call in record.calls() {
             // ORDERING [none]: Relaxed. A description; it orders nothing.
@@ -602,17 +604,21 @@ pub(crate) fn set_circumstances(add: u32, remove: u32) {
 /// Gives a record, which is in the roster, what holds for the process. Whoever changes that meanwhile
 /// has either seen the record, or is seen here.
 fn take_circumstances(record: &Record) {
+    let mut taken = None;
     loop {
-        // ORDERING [circumstances]: SeqCst. Other end: `set_circumstances`.
-        let now = CIRCUMSTANCES.load(Ordering::SeqCst);
-        for call in record.calls() {
-            // ORDERING [circumstances]: SeqCst. Before the second look.
-            call.circumstances.store(now, Ordering::SeqCst);
-        }
-        // ORDERING [circumstances]: SeqCst. After the store.
-        if CIRCUMSTANCES.load(Ordering::SeqCst) == now {
+        // ORDERING [circumstances]: SeqCst. The record in the roster, and what we stored in it, before our look.
+        // Other end: `set_circumstances`.
+        fence(Ordering::SeqCst);
+        // ORDERING [none]: Relaxed. The fence is before it.
+        let now = CIRCUMSTANCES.load(Ordering::Relaxed);
+        if taken == Some(now) {
             break;
         }
+        for call in record.calls() {
+            // ORDERING [none]: Relaxed. Looked at again behind the fence.
+            call.circumstances.store(now, Ordering::Relaxed);
+        }
+        taken = Some(now);
     }
 }
 

@@ -31,7 +31,6 @@
 //! | ------- | ------------------------------ | --------------------- | ------- |
 //! | `leaf`  | `install` Release              | `mark_of` Acquire     | a zeroed leaf or branch |
 //! | `list`  | `find_or_create` Release       | `list` Acquire        | a list's members |
-//! | `drain` | `drain` Release                | `lose` Acquire        | where to count, with the grace period between |
 //! | `last`  | `gone_from`, `clear_counts` AcqRel | the same              | the last use of every block of the list |
 
 use crate::chain::Hook;
@@ -403,8 +402,8 @@ pub(crate) fn find_or_create(members: &[*const Hook]) -> Result<u16, i32> {
     let known = numbers().find(|&id| {
         // SAFETY: in a read section.
         let list = unsafe { list(id) };
-        // ORDERING [drain]: Acquire. Other end: `drain`.
-        list.is_some_and(|l| l.members() == members && !l.draining.load(Ordering::Acquire))
+        // ORDERING [none]: Relaxed. Where it is stale, the caller's publication fails.
+        list.is_some_and(|l| l.members() == members && !l.draining.load(Ordering::Relaxed))
     });
     if let Some(id) = known {
         return Ok(id);
@@ -496,8 +495,8 @@ impl List {
         // ORDERING [use]: Relaxed. `light` puts it before our look at `draining`.
         record.settling.store(true, Ordering::Relaxed);
         barrier::light();
-        // ORDERING [drain]: Acquire. Other end: `drain`.
-        let counted = !self.draining.load(Ordering::Acquire) && record.count(id, -1);
+        // ORDERING [use]: Relaxed. `light` put it after `settling`; nothing but where to count depends on it.
+        let counted = !self.draining.load(Ordering::Relaxed) && record.count(id, -1);
         // ORDERING [use]: Release. The count before its end. Other end: `grace::Scope`.
         record.settling.store(false, Ordering::Release);
         if !counted {
@@ -525,8 +524,8 @@ fn gone_from(list: &List) {
 pub(crate) fn drain(hook: *const Hook) -> bool {
     let mut any = false;
     for list in lists_of(hook) {
-        // ORDERING [drain]: Release. Other end: `lose`; a grace period follows.
-        list.draining.store(true, Ordering::Release);
+        // ORDERING [use]: Relaxed. `grace::advance` puts it before the look at who is counting.
+        list.draining.store(true, Ordering::Relaxed);
         any = true;
     }
     any

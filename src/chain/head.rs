@@ -232,8 +232,8 @@ pub(crate) fn publish(base: Base, chain: *mut Chain, mode: Mode) -> Result<*mut 
     // SAFETY: the caller's until it is published.
     let single = unsafe { &*chain }.alone().filter(|_| mode == Mode::Full);
     let head = Head::take(if single.is_some() { Mode::Single } else { mode }).ok_or(Some(libc::ENOMEM))?;
-    // ORDERING [publish]: Release. Published again with the head.
-    head.chain.store(chain, Ordering::Release);
+    // ORDERING [none]: Relaxed. Published with the head.
+    head.chain.store(chain, Ordering::Relaxed);
     // SAFETY: ours until it is published.
     let own = unsafe { &(*chain).head };
     // SAFETY: as above.
@@ -321,8 +321,9 @@ impl Head {
     /// As [`Head::view`].
     #[inline(always)]
     pub(crate) unsafe fn chain<'a>(&self) -> &'a Chain {
-        // ORDERING [publish]: Acquire. The chain was stored before the head was published.
-        let chain = self.chain.load(Ordering::Acquire);
+        // ORDERING [none]: Relaxed. Stored before the head was published, whose load acquired it; and not again
+        // before the section has ended.
+        let chain = self.chain.load(Ordering::Relaxed);
         // SAFETY: not reclaimed while the section lives (invariant 3; it began before the load of the head).
         unsafe { &*chain }
     }

@@ -12,17 +12,20 @@ const PRIVATE_EXPEDITED: i32 = 1 << 3;
 
 /// What readers have to look at: `FENCED`, and `HURRY` for each writer that is in a hurry. A fence too many does
 /// no harm.
-pub(crate) static SPECIAL: AtomicU32 = AtomicU32::new(FENCED);
+pub(crate) static SPECIAL: AtomicU32 = AtomicU32::new(FENCED | ALL_FENCED);
 /// Readers must use a real fence. So until membarrier(2) is known to work.
 const FENCED: u32 = 1;
+/// No reader is between a look at SPECIAL without `FENCED` and its load of the chain: writers may rely on fences.
+const ALL_FENCED: u32 = 2;
 /// One writer waits for readers.
-const HURRY: u32 = 2;
+const HURRY: u32 = 4;
 
 /// Asks the kernel for membarrier(2). Called before the first reader, and in fork children.
 pub(crate) fn choose() {
     let works =
         syscall::membarrier(REGISTER_PRIVATE_EXPEDITED) == 0 && syscall::membarrier(PRIVATE_EXPEDITED) == 0;
-    let change = if works { |now: u32| Some(now & !FENCED) } else { |now: u32| Some(now | FENCED) };
+    const BOTH: u32 = FENCED | ALL_FENCED;
+    let change = if works { |now: u32| Some(now & !BOTH) } else { |now: u32| Some(now | BOTH) };
     // ORDERING [none]: Relaxed and Relaxed. Before any hook can be in force; `publish` orders it before the
     // first reader.
     let _ = SPECIAL.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
@@ -84,10 +87,9 @@ fn seldom() {}
 /// The writers' side: after it, every other thread has either not reached its next [`light`] or
 /// everything before its last one is visible here.
 pub(crate) fn heavy() {
-    // ORDERING [enter]: SeqCst. Our publication before our look at the readers. Other end: `light`.
-    fence(Ordering::SeqCst);
-    // ORDERING [none]: Relaxed. See `choose`.
-    let fenced = SPECIAL.load(Ordering::Relaxed) & FENCED != 0;
+    // ORDERING [fenced]: Acquire. Where another writer has interrupted the readers: what they did before. Other
+    // end: below.
+    let fenced = SPECIAL.load(Ordering::Acquire) & ALL_FENCED != 0;
     if !fenced && syscall::membarrier(PRIVATE_EXPEDITED) != 0 {
         // Taken away since the start, by a seccomp filter: from now on readers use fences; those
         // that are between their load of SPECIAL and their load of the chain are interrupted.
@@ -95,7 +97,10 @@ pub(crate) fn heavy() {
         let _ = SPECIAL.fetch_or(FENCED, Ordering::Relaxed);
         #[cfg(target_arch = "x86_64")]
         super::pages::shoot_down();
+        // ORDERING [fenced]: Release. The interrupt, before any writer does without. Other end: above.
+        let _ = SPECIAL.fetch_or(ALL_FENCED, Ordering::Release);
     }
-    // ORDERING [enter]: SeqCst. What other threads did before the barrier is seen after it.
+    // ORDERING [enter]: SeqCst. Our publication before our look at the readers, and what other threads did
+    // before the barrier is seen after it. Other end: `light`. membarrier(2) is one by itself.
     fence(Ordering::SeqCst);
 }

@@ -1,7 +1,7 @@
 //! Running a model: on the library as it is, and on the library with one ordering weakened.
 
 use crate::models::{MODELS, Model};
-use crate::world::{self, Kind, Mutation, Site};
+use crate::world::{self, Kind, Mutation, Site, Variant};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How many executions of a model a mutation is looked for in: a number, not a time, so that the
-/// result is the same on every machine.
-const MOST: usize = 4096;
+/// How many executions of a model a mutation is looked for in where there are no preemptions.
+const MOST_WITHOUT: usize = 256;
+
+/// The same with preemptions where readers' fences, which in loom synchronize, hide most of it anyhow.
+const MOST_FENCED: usize = 400;
 
 /// After so long, a process that tries a mutation is ended.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -23,7 +25,7 @@ struct Outcome {
     failure: Option<String>,
 }
 
-fn check(model: &Model, preemptions: usize, mutation: Option<Mutation>, most: Option<usize>) -> Outcome {
+fn check(model: &Model, variant: Variant, preemptions: usize, mutation: Option<Mutation>, most: Option<usize>) -> Outcome {
     let count = Arc::new(AtomicUsize::new(0));
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
@@ -32,6 +34,7 @@ fn check(model: &Model, preemptions: usize, mutation: Option<Mutation>, most: Op
     builder.checkpoint_interval = 64;
     let run = model.run;
     world::mutate(mutation);
+    world::set_variant(variant);
     let failure = loop {
         count.store(0, Ordering::Relaxed);
         let counted = count.clone();
@@ -62,21 +65,23 @@ fn be_silent() {
 
 /// The model holds, in every interleaving with as few preemptions as its row says.
 /// `MEMHOOK_PREEMPTIONS` is another bound for one run, `MEMHOOK_TRACE` shows the execution that fails.
-pub(crate) fn holds(name: &str) {
+pub(crate) fn holds(name: &str, variant: Variant) {
     be_silent();
     let model = MODELS.iter().find(|m| m.name == name).unwrap();
     let bound = std::env::var("MEMHOOK_PREEMPTIONS").ok().and_then(|p| p.parse().ok());
     let bound = bound.unwrap_or(model.preemptions);
     let begin = Instant::now();
-    let outcome = check(model, bound, None, None);
+    let outcome = check(model, variant, bound, None, None);
     let trace = world::take_trace().join("\n");
     let passed = begin.elapsed();
-    println!("{name}: {} executions, {bound} preemptions, {passed:.1?}", outcome.executions);
+    println!("{name}, {variant:?}: {} executions, {bound} preemptions, {passed:.1?}", outcome.executions);
     if let Some(failure) = outcome.failure {
         eprintln!("{trace}\n{name}: {failure}");
         std::panic::resume_unwind(Box::new(failure));
     }
 }
+
+const VARIANTS: [Variant; 2] = [Variant::Membarrier, Variant::Fenced];
 
 /// What an ordering is weakened to, one at a time.
 fn weaker(site: &Site) -> &'static [Ordering] {
@@ -104,10 +109,18 @@ fn one_mutation() {
     };
     be_silent();
     let (mutation, rest) = chosen.split_once('@').unwrap();
-    let (name, bound) = rest.split_once('@').unwrap();
+    let &[name, variant, bound] = rest.split('@').collect::<Vec<_>>().as_slice() else { panic!("{rest}") };
+    let variant = VARIANTS.into_iter().find(|v| format!("{v:?}") == variant).unwrap();
     let model = MODELS.iter().find(|m| m.name == name).unwrap();
     let mutation = Mutation::parse(mutation);
-    let outcome = check(model, bound.parse().unwrap(), Some(mutation), Some(MOST));
+    let bound = bound.parse().unwrap();
+    let chosen = std::env::var("MEMHOOK_MOST").ok().and_then(|m| m.parse().ok());
+    let most = chosen.unwrap_or(match (bound, variant) {
+        (0, _) => MOST_WITHOUT,
+        (_, Variant::Membarrier) => model.most,
+        (_, Variant::Fenced) => MOST_FENCED,
+    });
+    let outcome = check(model, variant, bound, Some(mutation), Some(most));
     match outcome.failure {
         Some(text) => println!("CAUGHT {}", text.trim().lines().next().unwrap_or("")),
         None if outcome.complete => println!("UNNOTICED"),
@@ -122,10 +135,10 @@ enum Said {
     TooLong,
 }
 
-fn ask(mutation: &str, model: &Model, bound: usize) -> Said {
+fn ask(mutation: &str, model: &Model, variant: Variant, bound: usize) -> Said {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["check::one_mutation", "--exact", "--nocapture", "--ignored"])
-        .env("MEMHOOK_MUTATION", format!("{mutation}@{}@{bound}", model.name))
+        .env("MEMHOOK_MUTATION", format!("{mutation}@{}@{variant:?}@{bound}", model.name))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -217,12 +230,12 @@ fn survivors() -> BTreeMap<String, String> {
 #[ignore = "takes minutes"]
 fn every_weakened_ordering_is_caught() {
     be_silent();
-    let mut all: BTreeMap<Site, Vec<&Model>> = BTreeMap::new();
-    for model in MODELS {
+    let mut all: BTreeMap<Site, Vec<(&Model, Variant)>> = BTreeMap::new();
+    for (variant, model) in VARIANTS.iter().flat_map(|v| MODELS.iter().map(move |m| (*v, m))) {
         world::take_visited();
-        check(model, 1, None, Some(256));
+        check(model, variant, 1, None, Some(256));
         for site in world::take_visited() {
-            all.entry(site).or_default().push(model);
+            all.entry(site).or_default().push((model, variant));
         }
     }
     let sites: BTreeSet<Site> = all.keys().cloned().collect();
@@ -238,11 +251,19 @@ fn every_weakened_ordering_is_caught() {
                     let mut result = Err(false);
                     // Most are noticed without any preemption, by what is read late.
                     let cheap = all[site].iter().map(|m| (*m, 0));
-                    let dear = all[site].iter().filter_map(|m| Some((*m, m.mutated.filter(|&p| p != 0)?)));
-                    for (model, bound) in cheap.chain(dear) {
-                        match ask(&word(site, to), model, bound) {
+                    let function = function(&text(site.file), site.line as usize).to_owned();
+                    let fits = |m: &Model| {
+                        m.functions.is_empty() || m.functions.split(' ').any(|f| f == function)
+                    };
+                    let dear = all[site].iter().filter(|m| fits(m.0));
+                    let dear = dear.filter_map(|m| Some((*m, m.0.mutated.filter(|&p| p != 0)?)));
+                    let mut tries: Vec<_> = cheap.chain(dear).collect();
+                    tries.sort_by_key(|&((_, variant), bound)| (variant == Variant::Fenced, bound));
+                    for ((model, variant), bound) in tries {
+                        match ask(&word(site, to), model, variant, bound) {
                             Said::Caught(what) => {
-                                result = Ok(format!("{}: {what}", model.name));
+                                let mode = if variant == Variant::Fenced { ", fenced" } else { "" };
+                                result = Ok(format!("{}{mode}: {what}", model.name));
                                 break;
                             }
                             Said::Nothing => {}

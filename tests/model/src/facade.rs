@@ -49,7 +49,10 @@ pub(crate) fn fence(order: Ordering) {
     }
 }
 
-pub(crate) fn compiler_fence(_: Ordering) {}
+/// Where the library has one, a reader relies on a fence that a writer makes it execute.
+pub(crate) fn compiler_fence(_: Ordering) {
+    world::may_be_interrupted();
+}
 
 macro_rules! atomic {
     ($name:ident $(<$t:ident>)?, $value:ty, $to:expr, $from:expr) => {

@@ -84,6 +84,7 @@ mod sys {
         use crate::world;
 
         pub(crate) fn wait(word: &AtomicU32, value: u32, _nap_ns: u64) {
+            world::take_interrupts();
             let queue = world::with(|w| w.futex.clone()).unwrap();
             let guard = queue.0.lock().unwrap();
             if word.load(Ordering::Relaxed) == value {
@@ -92,6 +93,7 @@ mod sys {
         }
 
         pub(crate) fn wake_all(_: &AtomicU32) {
+            world::take_interrupts();
             let queue = world::with(|w| w.futex.clone()).unwrap();
             let _guard = queue.0.lock().unwrap();
             queue.1.notify_all();
@@ -139,6 +141,9 @@ mod sys {
             use crate::facade::{AtomicI64, Ordering};
             // SAFETY: the caller's contract.
             let number = unsafe { AtomicI64::from_ptr(number) };
+            if crate::world::with(|w| std::mem::take(&mut w.pause_in_count)) {
+                loom::thread::yield_now();
+            }
             number.store(number.load(Ordering::Relaxed) + delta, Ordering::Relaxed);
         }
     }
@@ -146,9 +151,19 @@ mod sys {
     pub(crate) mod syscall {}
 }
 
-/// What `sys::barrier` finds above it. membarrier(2) is refused, so that both sides are fences.
+/// What `sys::barrier` finds above it: membarrier(2), or a kernel that refuses it.
 mod syscall {
-    pub(crate) fn membarrier(_: i32) -> i32 {
-        -1
+    use crate::world::{self, Variant};
+
+    const REGISTER: i32 = 1 << 4;
+
+    pub(crate) fn membarrier(command: i32) -> i32 {
+        if world::variant() == Variant::Fenced {
+            return -1;
+        }
+        if command != REGISTER {
+            world::interrupt_all();
+        }
+        0
     }
 }

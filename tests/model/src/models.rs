@@ -3,7 +3,7 @@
 use crate::abi::*;
 use crate::sys::tls;
 use crate::world;
-use crate::{chain, free_list, grace, guard, ownership, registry};
+use crate::{chain, free_list, grace, guard, ownership, registry, sys_barrier};
 use core::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -86,6 +86,16 @@ fn interceptor(n: usize) -> chain::Table {
 
 unsafe extern "C" fn taken(_: *mut memhook_next, _: *mut c_void, _: *const memhook_call, _: *mut c_void) {}
 
+/// One that makes no blocks.
+fn interceptor_of_frees(n: usize) -> chain::Table {
+    match interceptor_alone(n) {
+        chain::Table::Interceptor(table) => {
+            chain::Table::Interceptor(memhook_interceptor { malloc: None, ..table })
+        }
+        table => table,
+    }
+}
+
 /// One for which calls take the way of an interceptor that has no other beside it.
 fn interceptor_alone(n: usize) -> chain::Table {
     match interceptor(n) {
@@ -102,6 +112,7 @@ fn setup() {
     for n in 0..4 {
         world::cell(user(n));
     }
+    sys_barrier::choose();
     registry::begin().unwrap();
 }
 
@@ -115,9 +126,19 @@ fn prepare() -> usize {
     record
 }
 
+/// A thread, which has executed a fence for each interrupt before its beginning, and after its end.
+fn start(f: impl FnOnce() + 'static) -> loom::thread::JoinHandle<()> {
+    world::take_interrupts();
+    loom::thread::spawn(move || {
+        world::take_interrupts();
+        f();
+        world::take_interrupts();
+    })
+}
+
 fn spawn(f: impl FnOnce() + 'static) -> loom::thread::JoinHandle<()> {
     let record = prepare();
-    loom::thread::spawn(move || {
+    start(move || {
         tls::set(record as *mut u8);
         f();
     })
@@ -427,6 +448,7 @@ fn object_goes_while_unregistering() {
     });
     registry::unregister_object(core::ptr::null(), true);
     assert_eq!(released(0), 1, "the object is unmapped under its hook");
+    free_user(user(0));
     other.join().unwrap();
 }
 
@@ -551,7 +573,7 @@ fn replace_against_unregister() {
 fn thread_arrives() {
     setup();
     let a = registry::register(observer(0), 0).unwrap();
-    let reader = loom::thread::spawn(call);
+    let reader = start(call);
     assert_eq!(registry::unregister(a, None), 0);
     assert_eq!(released(0), 1);
     reader.join().unwrap();
@@ -603,26 +625,306 @@ fn list_against_list() {
     assert_eq!(registry::live_blocks(2), Ok(0));
 }
 
+/// As `setup`; whoever has done deferred work does not look for a cheaper mode afterwards: to publish that
+/// would interrupt all others, and so hide what the end of a section carries.
+fn setup_without_relaxing() {
+    setup();
+    grace::after_deferred(|| ());
+}
+
+/// Lets another thread go first; it costs no preemption.
+fn pause() {
+    loom::thread::yield_now();
+}
+
+/// An observer is unregistered while it is called on the short way: whoever sees that the call has ended may
+/// free what it used.
+fn leaves_while_awaited() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
+    let writer = spawn(move || assert_eq!(registry::unregister(a, None), 0));
+    pause();
+    use_hook(user(0) as *mut c_void);
+    drop(section);
+    writer.join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
+/// The same, where the thread comes back at once in a section that says nothing of the observer.
+fn comes_back_briefly() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
+    let writer = spawn(move || assert_eq!(registry::unregister(a, None), 0));
+    pause();
+    use_hook(user(0) as *mut c_void);
+    drop(section);
+    call();
+    writer.join().unwrap();
+}
+
+/// The same with sections that announce observers.
+fn comes_back_fully() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let mut writer = None;
+    inside(|view| {
+        tell(view);
+        writer = Some(spawn(move || assert_eq!(registry::unregister(a, None), 0)));
+        pause();
+        use_hook(user(0) as *mut c_void);
+    });
+    call_fully();
+    writer.unwrap().join().unwrap();
+}
+
+/// The thread suspends hooks right after the call.
+fn leaves_and_suspends() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let record = guard::record().unwrap();
+    let (section, _head) = chain::enter_briefly(record, tls::stack_pointer()).unwrap();
+    let writer = spawn(move || assert_eq!(registry::unregister(a, None), 0));
+    pause();
+    use_hook(user(0) as *mut c_void);
+    drop(section);
+    record.suspend();
+    writer.join().unwrap();
+}
+
+/// A call has come from one observer to the next when the first is unregistered.
+fn goes_on_to_the_next() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let b = registry::register(observer(1), 0).unwrap();
+    let mut writer = None;
+    inside(|view| {
+        let record = guard::record().unwrap();
+        let told = |n: usize| view.after_alloc.get().iter().find(move |t| t.user as usize == user(n)).unwrap();
+        grace::announce_observer(record, told(0).hook as usize);
+        writer = Some(spawn(move || assert_eq!(registry::unregister(a, None), 0)));
+        pause();
+        use_hook(told(0).user);
+        grace::announce_observer(record, told(1).hook as usize);
+        use_hook(told(1).user);
+        pause();
+    });
+    writer.unwrap().join().unwrap();
+    assert_eq!(registry::unregister(b, None), 0);
+}
+
+/// A call has been in an interceptor that is unregistered; a later section is in another one, or was about to be.
+fn leaves_an_interceptor() {
+    setup_without_relaxing();
+    let a = registry::register(interceptor_of_frees(0), 0).unwrap();
+    let record = guard::record().unwrap();
+    let mut writer = None;
+    inside(|_| {
+        grace::announce_interceptor(record, 1);
+        writer = Some(spawn(move || assert_eq!(registry::unregister(a, None), 0)));
+        pause();
+        use_hook(user(0) as *mut c_void);
+    });
+    inside(|_| {
+        let before = grace::announce_interceptor(record, 2);
+        grace::retract_interceptor(record, before);
+    });
+    writer.unwrap().join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
+/// A section in which an interceptor was called is left by longjmp.
+fn abandons_an_interceptor() {
+    setup_without_relaxing();
+    let a = registry::register(interceptor_of_frees(0), 0).unwrap();
+    let record = guard::record().unwrap();
+    let section = grace::enter(record, 1 << 19).unwrap();
+    grace::announce_interceptor(record, 1);
+    let writer = spawn(move || assert_eq!(registry::unregister(a, None), 0));
+    pause();
+    use_hook(user(0) as *mut c_void);
+    std::mem::forget(section);
+    // The stack pointer is above that now: the frame of the call is gone.
+    drop(grace::enter_anyhow(record, tls::stack_pointer()));
+    writer.join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
+/// A head that the ended call named is used again, for another observer, before the writer looks at it.
+fn named_head_is_used_again() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
+    let writer = spawn(move || assert_eq!(registry::unregister(a, None), 0));
+    pause();
+    use_hook(user(0) as *mut c_void);
+    drop(section);
+    registry::register(observer(1), 0).unwrap();
+    writer.join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
+/// A head is used again by one thread after another thread's last look at it.
+fn head_is_used_again() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let other = spawn(move || {
+        let entered = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer());
+        let Some((section, head)) = entered else { return };
+        assert!([0, libc::EINPROGRESS].contains(&registry::unregister(a, None)));
+        // SAFETY: in this section.
+        unsafe { head.view() };
+        drop(section);
+    });
+    pause();
+    registry::register(observer(1), 0).unwrap();
+    other.join().unwrap();
+}
+
+/// A section begins in the epoch of a publication, with the chain before it if it can.
+fn begins_in_a_new_epoch() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let reader = spawn(|| {
+        inside(|view| {
+            pause();
+            tell(view);
+        });
+    });
+    let result = registry::unregister(a, None);
+    assert!([0, libc::EINPROGRESS].contains(&result), "{result}");
+    reader.join().unwrap();
+}
+
+/// A removal is left to whoever leaves a section, which is another thread.
+fn leaves_with_work() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
+    let writer = spawn(move || {
+        inside(|_| assert!([0, libc::EINPROGRESS].contains(&registry::unregister(a, None))));
+    });
+    pause();
+    use_hook(user(0) as *mut c_void);
+    drop(section);
+    writer.join().unwrap();
+    assert_eq!(released(0), 1, "deferred work is stranded");
+}
+
+/// The call of a single interceptor goes on as one that announces.
+fn goes_on_announcing() {
+    setup_without_relaxing();
+    let a = registry::register(interceptor_alone(0), 0).unwrap();
+    let record = guard::record().unwrap();
+    let (section, head) = chain::enter_briefly(record, tls::stack_pointer()).unwrap();
+    // SAFETY: in this section.
+    let single = unsafe { head.view() }.single.as_ref().unwrap();
+    let writer = spawn(move || {
+        let result = registry::unregister(a, None);
+        assert!([0, libc::EINPROGRESS].contains(&result), "{result}");
+    });
+    pause();
+    use_hook(single.user);
+    grace::announce_interceptor(record, single.hook.bit());
+    let section = section.announcing();
+    use_hook(single.user);
+    drop(section);
+    writer.join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
+/// A thread is about to count that a block ended when its list is drained.
+fn block_is_being_counted() {
+    setup_without_relaxing();
+    let a = registry::register(interceptor(0), 0).unwrap();
+    let id = make_block();
+    let mut writer = None;
+    inside(|_| {
+        writer = Some(spawn(move || {
+            let result = registry::unregister(a, None);
+            assert!([0, libc::EINPROGRESS].contains(&result), "{result}");
+        }));
+        world::with(|w| w.pause_in_count = true);
+        ownership::gone(id, guard::record().unwrap());
+    });
+    writer.unwrap().join().unwrap();
+    assert_eq!(released(0), 1, "a block was counted wrongly");
+}
+
+/// Two members of a list go, and its last block: it is released by who did not wait for the block's callback.
+fn members_and_block_go() {
+    setup_without_relaxing();
+    let a = registry::register(interceptor(0), 0).unwrap();
+    let b = registry::register(interceptor(1), 0).unwrap();
+    let id = make_block();
+    let other = spawn(move || {
+        let result = registry::unregister(b, None);
+        assert!([0, libc::EINPROGRESS].contains(&result), "{result}");
+    });
+    pause();
+    let _ = registry::unregister(a, Some(0));
+    end_block(id);
+    other.join().unwrap();
+    assert!(released(0) == 1 && released(1) == 1, "deferred work is stranded");
+}
+
+/// A thread arrives while what holds for the process changes: it is told, one way or the other.
+fn circumstances_change() {
+    setup_without_relaxing();
+    let other = start(|| {
+        guard::record().unwrap();
+    });
+    guard::set_circumstances(MEMHOOK_DURING_PROCESS_EXIT, MEMHOOK_DURING_STARTUP);
+    other.join().unwrap();
+    for record in guard::records() {
+        assert_eq!(record.circumstances(), MEMHOOK_DURING_PROCESS_EXIT);
+    }
+}
+
 /// One row: its name, how many preemptions an execution may have when it is to hold, and how many
 /// while a mutation is tried; with none given, it is tried without preemptions only.
 pub(crate) struct Model {
     pub(crate) name: &'static str,
     pub(crate) preemptions: usize,
     pub(crate) mutated: Option<usize>,
+    /// How many executions a mutation is looked for in: a number, not a time, so that the result is the same
+    /// on every machine.
+    pub(crate) most: usize,
+    /// The functions that it is tried for with preemptions; none: all.
+    pub(crate) functions: &'static str,
     pub(crate) run: fn(),
 }
 
+const USUAL: Model =
+    Model { name: "", preemptions: 0, mutated: None, most: 1400, functions: "", run: free_list };
+
 macro_rules! models {
-    ($($name:ident: $preemptions:literal, $mutated:expr;)*) => {
+    ($($name:ident: $preemptions:literal, $mutated:expr $(, $most:literal, $functions:literal)?;)*) => {
         pub(crate) const MODELS: &[Model] = &[
-            $(Model { name: stringify!($name), preemptions: $preemptions, mutated: $mutated, run: $name },)*
+            $(Model {
+                name: stringify!($name),
+                preemptions: $preemptions,
+                mutated: $mutated,
+                run: $name,
+                $(most: $most, functions: $functions,)?
+                ..USUAL
+            },)*
         ];
 
-        /// Each model on the library as it is.
-        mod models_hold {
+        /// Each model on the library as it is, whose readers execute no fence.
+        mod membarrier {
             $(#[test]
             fn $name() {
-                crate::check::holds(stringify!($name));
+                crate::check::holds(stringify!($name), crate::world::Variant::Membarrier);
+            })*
+        }
+
+        /// The same where membarrier(2) is refused.
+        mod fenced {
+            $(#[test]
+            fn $name() {
+                crate::check::holds(stringify!($name), crate::world::Variant::Fenced);
             })*
         }
     };
@@ -630,6 +932,21 @@ macro_rules! models {
 
 // In the order of their cost.
 models! {
+    leaves_while_awaited: 1, Some(1);
+    comes_back_briefly: 1, Some(1);
+    comes_back_fully: 1, Some(1);
+    leaves_and_suspends: 1, Some(1);
+    goes_on_to_the_next: 1, Some(1);
+    leaves_an_interceptor: 1, Some(1);
+    abandons_an_interceptor: 1, Some(1);
+    named_head_is_used_again: 1, Some(2), 12_000, "only publish";
+    head_is_used_again: 1, Some(1);
+    begins_in_a_new_epoch: 1, Some(1);
+    leaves_with_work: 1, Some(1);
+    goes_on_announcing: 1, None;
+    block_is_being_counted: 1, Some(1);
+    members_and_block_go: 1, Some(1);
+    circumstances_change: 1, Some(1);
     unregister_interceptor_inside: 1, Some(1);
     abandoned_while_suspended: 1, Some(1);
     reuse_against_release: 3, Some(3);
@@ -644,12 +961,12 @@ models! {
     removal_times_out: 2, Some(1);
     unregister_inside: 1, Some(1);
     memory_is_not_stranded: 2, Some(1);
-    reader_against_unregister: 2, Some(1);
+    reader_against_unregister: 2, None;
     reader_of_two_against_unregister: 1, Some(1);
     block_ends_late: 1, Some(1);
     register_against_register: 1, Some(1);
-    list_against_list: 1, Some(1);
-    swap_against_unregister: 1, Some(1);
+    list_against_list: 1, None;
+    swap_against_unregister: 1, None;
     replace_against_unregister: 0, None;
     object_goes_while_unregistering: 1, Some(1);
     two_members_go: 1, None;

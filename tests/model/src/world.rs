@@ -5,8 +5,9 @@ use loom::cell;
 use loom::sync::atomic::AtomicU64;
 use loom::thread::ThreadId;
 use std::alloc::Layout;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::marker::PhantomData;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -53,6 +54,19 @@ pub(crate) struct Atom {
     pub(crate) first: u64,
 }
 
+/// Which of the two ways `sys::barrier` goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Variant {
+    /// Readers execute no fence; writers interrupt them.
+    Membarrier,
+    /// membarrier(2) is refused: both sides are fences.
+    Fenced,
+}
+
+/// What happened before a moment of one thread, to be known to another. Of all that loom has, its lazy
+/// statics alone carry that without being a place where threads may be switched.
+type Snapshot = loom::lazy_static::Lazy<()>;
+
 #[derive(Default)]
 pub(crate) struct World {
     atoms: HashMap<usize, Atom>,
@@ -66,6 +80,15 @@ pub(crate) struct World {
     pub(crate) failure: Option<String>,
     pub(crate) futex: Option<Rc<(loom::sync::Mutex<()>, loom::sync::Condvar)>>,
     pub(crate) released: Vec<usize>,
+    barrier: Option<Rc<AtomicU64>>,
+    /// What each thread had done before the access that it is about to make.
+    done: HashMap<ThreadId, &'static Snapshot>,
+    /// What the callers of membarrier(2) had done, in order; and how many of them each thread knows of.
+    interrupts: Vec<&'static Snapshot>,
+    taken: HashMap<ThreadId, usize>,
+    snapshots: usize,
+    /// Whether other threads go first when the next block is counted.
+    pub(crate) pause_in_count: bool,
     /// The thread number that the setup gives itself, to prepare other threads' records.
     pub(crate) disguise: Option<u32>,
 }
@@ -74,6 +97,8 @@ thread_local! {
     static WORLD: RefCell<World> = RefCell::new(World::default());
     static STATICS: RefCell<BTreeMap<usize, u64>> = const { RefCell::new(BTreeMap::new()) };
     static MUTATION: RefCell<Option<Mutation>> = const { RefCell::new(None) };
+    static SNAPSHOTS: RefCell<Vec<&'static Snapshot>> = const { RefCell::new(Vec::new()) };
+    static VARIANT: Cell<Variant> = const { Cell::new(Variant::Membarrier) };
     static VISITED: RefCell<BTreeSet<Site>> = const { RefCell::new(BTreeSet::new()) };
 }
 
@@ -84,7 +109,8 @@ pub(crate) fn with<R>(f: impl FnOnce(&mut World) -> R) -> R {
 /// A new execution.
 pub(crate) fn begin() {
     let old = WORLD.with(|world| world.replace(World::default()));
-    take_trace();
+    let lines = take_trace();
+    if std::env::var("MEMHOOK_TRACE").is_ok_and(|t| t == "all") { println!("{}\n======", lines.join("\n")); }
     for (at, block) in &old.blocks {
         // SAFETY: allocated by `allocate` with this layout; the execution that used it is over.
         unsafe { std::alloc::dealloc(*at as *mut u8, block.layout) };
@@ -93,6 +119,7 @@ pub(crate) fn begin() {
         let atom = Atom { loom: Rc::new(AtomicU64::new(0)), first };
         with(|w| w.atoms.insert(at, atom));
     }
+    with(|w| w.barrier = Some(Rc::new(AtomicU64::new(0))));
     with(|w| w.begun = true);
     with(|w| w.futex = Some(Rc::new((loom::sync::Mutex::new(()), loom::sync::Condvar::new()))));
 }
@@ -102,6 +129,81 @@ pub(crate) fn mutate(mutation: Option<Mutation>) {
 }
 pub(crate) fn take_visited() -> BTreeSet<Site> {
     VISITED.with(|v| std::mem::take(&mut *v.borrow_mut()))
+}
+
+pub(crate) fn set_variant(variant: Variant) {
+    VARIANT.set(variant);
+}
+pub(crate) fn variant() -> Variant {
+    VARIANT.get()
+}
+
+/// This thread's past, as it is now.
+fn snapshot() -> &'static Snapshot {
+    let number = with(|w| {
+        w.snapshots += 1;
+        w.snapshots - 1
+    });
+    let taken = SNAPSHOTS.with(|all| {
+        let mut all = all.borrow_mut();
+        if all.len() == number {
+            all.push(Box::leak(Box::new(Snapshot { init: || (), _p: PhantomData })));
+        }
+        all[number]
+    });
+    taken.get();
+    taken
+}
+
+/// Before each access of a thread: the interrupts that have come since its last one are full fences in it,
+/// and whoever sends the next one finds what was done so far.
+pub(crate) fn take_interrupts() {
+    if variant() == Variant::Fenced || with(|w| w.barrier.is_none()) {
+        return;
+    }
+    let me = loom::thread::current().id();
+    let new = with(|w| {
+        let all = w.interrupts.len();
+        let known = w.taken.insert(me, all).unwrap_or(0);
+        w.interrupts[known..].to_vec()
+    });
+    if !new.is_empty() {
+        trace(Location::caller(), "interrupted", 0, 0);
+        new.iter().for_each(|interrupt| _ = interrupt.get());
+        loom::sync::atomic::fence(Ordering::AcqRel);
+    }
+    let done = snapshot();
+    with(|w| w.done.insert(me, done));
+}
+
+/// A place where it matters whether an interrupt comes before it or after it: loom is told that the two do
+/// not commute, which it cannot see. Nothing is read or written.
+pub(crate) fn may_be_interrupted() {
+    if variant() == Variant::Membarrier {
+        take_interrupts();
+        if let Some(barrier) = with(|w| w.barrier.clone()) {
+            barrier.load(Ordering::Relaxed);
+        }
+    }
+}
+
+/// membarrier(2): a full fence in every other thread at this moment, which each is in between two accesses at.
+pub(crate) fn interrupt_all() {
+    take_interrupts();
+    let barrier = with(|w| w.barrier.clone()).unwrap();
+    trace(Location::caller(), "interrupt", 0, 0);
+    // Never succeeds.
+    let _ = barrier.compare_exchange(1, 1, Ordering::Relaxed, Ordering::Relaxed);
+    take_interrupts();
+    with(|w| w.done.values().copied().collect::<Vec<_>>()).iter().for_each(|done| _ = done.get());
+    loom::sync::atomic::fence(Ordering::AcqRel);
+    let mine = snapshot();
+    let me = loom::thread::current().id();
+    with(|w| {
+        w.interrupts.push(mine);
+        w.taken.insert(me, w.interrupts.len());
+        w.done.insert(me, mine);
+    });
 }
 
 /// The library's file that a place in the generated text stands for.
@@ -140,6 +242,9 @@ fn name(order: Ordering) -> &'static str {
 pub(crate) fn visit(at: &'static Location<'static>, kind: Kind, order: Ordering) -> Ordering {
     if let Some(text) = with(|w| w.failure.take()) {
         panic!("{text}");
+    }
+    if kind != Kind::Failure {
+        take_interrupts();
     }
     if order == Ordering::Relaxed {
         return order;
@@ -186,6 +291,7 @@ pub(crate) fn atom(at: usize, first: u64) -> Atom {
 pub(crate) const AGAIN: &str = "a static was found late";
 
 pub(crate) fn cell(at: usize) -> Rc<cell::UnsafeCell<()>> {
+    take_interrupts();
     look(at);
     if let Some(known) = with(|w| w.cells.get(&at).cloned()) {
         return known;
@@ -197,6 +303,7 @@ pub(crate) fn cell(at: usize) -> Rc<cell::UnsafeCell<()>> {
 
 /// Touches memory as a reader does.
 pub(crate) fn reads<T>(at: *const T) {
+    take_interrupts();
     look(at as usize);
 }
 
