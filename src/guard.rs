@@ -489,7 +489,7 @@ impl Record {
     /// Whether to give way to the writer with this number: a few times, for a scheduler may count each time
     /// as a whole slice of time used.
     pub(crate) fn may_give_way(&self, hurry: u32) -> bool {
-        const MOST: u32 = 4;
+        const MOST: u32 = 16;
         // ORDERING [none]: Relaxed. Written by this thread.
         if self.gave_way.swap(hurry, Ordering::Relaxed) != hurry {
             // ORDERING [none]: Relaxed. As above.
