@@ -6,6 +6,7 @@
 # make model    what the memory orderings promise, under loom; a part of make test
 # make fuzz     random programs over the C interface, against the model of tests/properties.rs; RUNS=N
 # make stress   everything at once, for ten minutes
+# make test-aarch64  what of the tests can be run for AArch64 on another machine, cross-compiled, under qemu
 # make install  PREFIX=/usr/local DESTDIR=
 
 PREFIX ?= /usr/local
@@ -13,19 +14,23 @@ DESTDIR ?=
 CARGO ?= cargo
 CC ?= cc
 
-DIST := target/dist
+# For another machine: Rust's name for it, with CC a compiler for it.
+TARGET ?=
+BUILD := target/$(if $(TARGET),$(TARGET)/)release
+DIST := target/$(if $(TARGET),$(TARGET)/)dist
 ENTRIES := malloc free calloc realloc reallocarray memalign aligned_alloc posix_memalign \
            valloc pvalloc malloc_usable_size free_sized free_aligned_sized
 
-.PHONY: all dist demo test bench model model-mutations fuzz stress install clean
+.PHONY: all dist demo test test-aarch64 bench model model-mutations fuzz stress install clean
 
 all: dist
 
 dist:
 	# Not as an rlib too: as long as another Rust crate might name them, statics that hot functions read
 	# are reached by way of the global offset table.
-	$(CARGO) rustc --release --lib --crate-type cdylib,staticlib
-	CC="$(CC)" ENTRIES="$(ENTRIES)" sh tests/tools/dist.sh target/release $(DIST)
+	$(CARGO) rustc --release --lib --crate-type cdylib,staticlib \
+	  $(if $(TARGET),--target $(TARGET) --config 'target.$(TARGET).linker="$(CC)"')
+	CC="$(CC)" ENTRIES="$(ENTRIES)" sh tests/tools/dist.sh $(BUILD) $(DIST)
 
 demo: dist
 	sh examples-c/demo.sh $(DIST)
@@ -35,6 +40,9 @@ test: dist model
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) nextest run -p memhook-tests -p memhook-trace --no-fail-fast; \
 	else $(CARGO) test -p memhook-tests -p memhook-trace --no-fail-fast; fi
+
+test-aarch64:
+	CARGO="$(CARGO)" MAKE="$(MAKE)" sh tests/tools/aarch64.sh $(TESTS)
 
 # The library's own text in every interleaving that matters: see tests/model/README.md.
 model:

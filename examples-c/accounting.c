@@ -84,7 +84,7 @@ static void *on_memalign(memhook_next *next, size_t alignment, size_t bytes,
         shift++;
     size_t offset = (size_t)1 << shift;
     if (bytes > TOO_BIG || offset > TOO_BIG)
-        return NULL;
+        return memhook_next_memalign(next, alignment, bytes); /* Fails, and says why. */
     void *block = dress(memhook_next_memalign(next, offset, bytes + offset), shift, bytes);
     if (block != NULL)
         account((long long)bytes);

@@ -151,6 +151,14 @@
 #define MEMHOOK_SEES_NULL 16
 
 /**
+ * Flag of an interceptor: it is asked too where a call is refused, of which only observers are told otherwise: an
+ * overflow in calloc, reallocarray or pvalloc, an alignment that posix_memalign does not take. `call` says what was
+ * asked for, and `requested` is SIZE_MAX for what overflows. Whatever it passes on fails, and so does the call: a
+ * block that it returns is not used.
+ */
+#define MEMHOOK_SEES_REFUSED 32
+
+/**
  * Kind of a hook: interceptor.
  */
 #define MEMHOOK_KIND_INTERCEPTOR 1
@@ -471,7 +479,7 @@ typedef struct memhook_interceptor {
   int32_t priority;
   /**
    * `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, `MEMHOOK_OF_NOBODY`, `MEMHOOK_WANTS_FRAMES`,
-   * `MEMHOOK_SEES_NULL`, or 0.
+   * `MEMHOOK_SEES_NULL`, `MEMHOOK_SEES_REFUSED`, or 0.
    */
   uint32_t flags;
   /**
@@ -1615,11 +1623,12 @@ int memhook_chain_observe(memhook_chain chain,
  *
  * # Returns
  *
- * As `memhook_unregister()`, and:
- *
+ * - 0: it is out of it, and gone if no chain named it any more, as for `memhook_unregister()`.
+ * - `EINPROGRESS`: it is out of it and in no other, and still in use, as for `memhook_unregister()`.
+ * - `EALREADY`: it is out of it; it was being unregistered already.
  * - `EINVAL`: there is no such chain object, or it was consumed.
  * - `EBUSY`: another thread is using the chain object.
- * - `ESRCH`: also where the hook is not in it.
+ * - `ESRCH`: no hook has this id, or the hook is not in the chain object.
  *
  * # Threads
  *
@@ -1629,7 +1638,9 @@ int memhook_chain_observe(memhook_chain chain,
  *
  * As `memhook_unregister()`.
  */
-MEMHOOK_MUST_USE int memhook_chain_remove(memhook_chain chain, memhook_id id);
+MEMHOOK_MUST_USE
+int memhook_chain_remove(memhook_chain chain,
+                         memhook_id id);
 
 /**
  * Puts a chain object in force in place of all hooks that are, in one step, and ends the chain
@@ -2015,7 +2026,8 @@ size_t memhook_usable_size(const struct memhook_call *call);
  *
  * The first address is `call->caller`. The others are found by frame pointers, in functions that were compiled with
  * them (`-fno-omit-frame-pointer`): behind one that was not, addresses may be missing, and one may be wrong. Never reads
- * outside the thread's stack. On a signal's alternate stack or a coroutine's the caller is all.
+ * outside the thread's stack. On a signal's alternate stack or a coroutine's the caller is all. (Where the program made
+ * the thread's stack itself, what is below that in the same mapping passes for a part of it.)
  *
  * # Parameters
  *
@@ -2312,7 +2324,8 @@ int memhook_check_start(const struct memhook_check_options *options);
  *
  * - `ESRCH`: nothing is being checked.
  * - `EINPROGRESS`: blocks live on, or the call came from inside a callback. It has ended otherwise.
- * - `ENOMEM`, `ENOSPC`: as for `memhook_unregister()`. It goes on in part.
+ * - `ENOMEM`, `ENOSPC`, `EBUSY`: as for `memhook_unregister()`. It goes on, though pointers to no block may not be
+ *   noticed any more.
  *
  * # Threads
  *
@@ -2452,6 +2465,7 @@ int memhook_fail_nth(uint64_t nth,
  * - `ESRCH`: there is no such rule.
  * - `EINPROGRESS`: called inside a callback: another thread may be failing a call by this rule
  *   for the last time. It has ended otherwise.
+ * - `ENOMEM`, `EBUSY`: as for `memhook_unregister()`. The rule is in force still.
  *
  * # Threads
  *
@@ -2489,10 +2503,11 @@ int memhook_fail_stop(memhook_id id,
  * - `EINVAL`: `options` or `out` is NULL, `struct_size` is no size that this library knows, a flag is
  *   unknown, `frames` is above 63 or given for the text form, or the path is NULL, empty, or has a percent
  *   sign that stands for nothing.
- * - `ENOSYS`: `frames` is not 0, on a machine on which stacks cannot be walked.
  * - `EBUSY`: there are eight traces already.
+ * - `ENOSPC`: all keys of `memhook_local_create()` are given out.
+ * - `ENAMETOOLONG`: the path has more than 4,095 bytes.
  * - `ENOTSUP`: the kernel is older than Linux 4.14.
- * - `ENOMEM`: there was no memory for the new chain.
+ * - `ENOMEM`: there was no memory for it.
  * - what open(2) or fallocate(2) say of the file: `EACCES`, `ENOSPC`, `EFBIG`, ….
  *
  * # Threads
@@ -2559,8 +2574,8 @@ int memhook_trace_stop(memhook_id id,
  * 0, or an error number; `errno` itself is never touched. On error nothing has changed.
  *
  * - `EINVAL`: `out` is NULL, a `struct_size` is no size that this library knows, a flag, a limit or the
- *   signal is unknown, a `reserved` is not 0, the exit status is not from 0 to 255, `MEMHOOK_USAGE_TIMER` is
- *   given without a data file or `MEMHOOK_USAGE_ABORT` without a limit of the peak.
+ *   signal is unknown, a `reserved` is not 0, the exit status is not from 0 to 255, the batch is 2^48 bytes or
+ *   more, `MEMHOOK_USAGE_TIMER` is given without a data file or `MEMHOOK_USAGE_ABORT` without a limit of the peak.
  * - `EBUSY`: the signal has a handler.
  * - `ENOSPC`: 16 sessions count already, or as for `memhook_register()` or `memhook_local_create()`.
  * - `ENOMEM`: there was no memory for it.

@@ -70,6 +70,11 @@ pub const MEMHOOK_WANTS_FRAMES: u32 = 8;
 /// Flag of an interceptor: its free is called for `free(NULL)` too, of which hooks are not told otherwise.
 /// `next` and `block` are NULL then; the callback has nothing to pass on.
 pub const MEMHOOK_SEES_NULL: u32 = 16;
+/// Flag of an interceptor: it is asked too where a call is refused, of which only observers are told otherwise: an
+/// overflow in calloc, reallocarray or pvalloc, an alignment that posix_memalign does not take. `call` says what was
+/// asked for, and `requested` is SIZE_MAX for what overflows. Whatever it passes on fails, and so does the call: a
+/// block that it returns is not used.
+pub const MEMHOOK_SEES_REFUSED: u32 = 32;
 
 /// Kind of a hook: interceptor.
 pub const MEMHOOK_KIND_INTERCEPTOR: u32 = 1;
@@ -201,7 +206,7 @@ pub struct memhook_interceptor {
     /// which is below all: glibc's old variables stand there (`memhook/glibc.h`).
     pub priority: i32,
     /// `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, `MEMHOOK_OF_NOBODY`, `MEMHOOK_WANTS_FRAMES`,
-    /// `MEMHOOK_SEES_NULL`, or 0.
+    /// `MEMHOOK_SEES_NULL`, `MEMHOOK_SEES_REFUSED`, or 0.
     pub flags: u32,
     /// The shared object that holds the code: `MEMHOOK_OBJECT`, for
     /// `memhook_unregister_object()`; or NULL.

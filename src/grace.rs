@@ -57,6 +57,8 @@ pub(crate) struct Section {
     record: &'static Record,
     /// False where an outer section of this thread is open anyway.
     outermost: bool,
+    /// The interceptors that the outer section had entered.
+    entered: u64,
 }
 
 /// An open read section on the head that it names, which has one hook, or several that are announced as
@@ -123,7 +125,9 @@ pub(crate) fn enter_anyhow(record: &'static Record, frame: usize) -> Section {
     // ORDERING [none]: Relaxed. Written by this thread.
     let word = record.word.load(Ordering::Relaxed);
     if guard::is_section(word) && !was_abandoned(record, word, frame) {
-        return Section { record, outermost: false };
+        // ORDERING [none]: Relaxed. Written by this thread.
+        let entered = record.entered.load(Ordering::Relaxed);
+        return Section { record, outermost: false, entered };
     }
     open_announcing(record, frame)
 }
@@ -166,7 +170,7 @@ fn open_announcing(record: &'static Record, frame: usize) -> Section {
     // ORDERING [name]: Relaxed. The store of the head in `open` is behind it.
     record.inside.store(NO_OBSERVER, Ordering::Relaxed);
     core::mem::forget(open(record, frame, core::ptr::null_mut()));
-    Section { record, outermost: true }
+    Section { record, outermost: true, entered: 0 }
 }
 
 /// For entry stubs that have opened a section as `open` does, and end it as `close` does.
@@ -184,13 +188,10 @@ pub(crate) mod stub {
     }
 
     /// A stub's section is not what it seemed: its head has changed, or more is to be looked at.
-    ///
-    /// # Safety
-    ///
-    /// As [`section`].
-    pub(crate) unsafe extern "C" fn give_up(record: &'static Record) {
-        // SAFETY: the caller's contract.
-        drop(unsafe { section(record) });
+    pub(crate) extern "C" fn give_up(record: &Record) {
+        // As `open` has it where readers must use a fence: then `close` would not do.
+        // ORDERING [none]: Relaxed. Written by this thread.
+        super::left_with(record, record.epoch.load(Ordering::Relaxed));
     }
 
     /// A stub's section, which it has ended, was entered in another epoch than it ended in.
@@ -209,7 +210,7 @@ impl Brief {
         record.inside.store(NO_OBSERVER, Ordering::Relaxed);
         // ORDERING [name]: Release. What was announced is before it. Other end: `Scope::includes`.
         record.head.store(core::ptr::null_mut(), Ordering::Release);
-        Section { record, outermost: true }
+        Section { record, outermost: true, entered: 0 }
     }
 
     /// The head that it names.
@@ -237,9 +238,9 @@ impl Drop for Brief {
 impl Drop for Section {
     #[inline(always)]
     fn drop(&mut self) {
+        // ORDERING [use]: Release. The end of all callbacks since it began. Other end: `Scope::includes`.
+        self.record.entered.store(self.entered, Ordering::Release);
         if self.outermost {
-            // ORDERING [use]: Release. The end of all callbacks. Other end: `Scope::includes`.
-            self.record.entered.store(0, Ordering::Release);
             close(self.record, self.record.suspensions());
         }
     }
@@ -399,6 +400,13 @@ pub(crate) fn announce_observer(record: &Record, observer: usize) {
     barrier::light();
 }
 
+/// Takes [`announce_observer`] back: the observer has returned.
+#[inline(always)]
+pub(crate) fn retract_observer(record: &Record) {
+    // ORDERING [use]: Release. The end of the callback. Other end: `Scope::includes`.
+    record.inside.store(NO_OBSERVER, Ordering::Release);
+}
+
 /// Announces that this thread is about to call an interceptor. Look afterwards whether it is to
 /// be passed by, and if so give the result to [`retract_interceptor`].
 #[inline(always)]
@@ -411,10 +419,10 @@ pub(crate) fn announce_interceptor(record: &Record, bit: u64) -> u64 {
     before
 }
 
-/// Takes [`announce_interceptor`] back.
+/// Takes [`announce_interceptor`] back: the interceptor has returned, or was not called.
 #[inline(always)]
 pub(crate) fn retract_interceptor(record: &Record, before: u64) {
-    // ORDERING [use]: Release. We have not been in it.
+    // ORDERING [use]: Release. The end of the callback. Other end: `Scope::includes`.
     record.entered.store(before, Ordering::Release);
 }
 
@@ -775,6 +783,8 @@ pub(crate) fn poll() {
     if record.is_inside() || record.polling.swap(true, Ordering::Relaxed) {
         return;
     }
+    // A section may end where its call has not looked at errno yet.
+    let errno = record.errno();
     let mut rounds = 0;
     loop {
         // ORDERING [wake]: SeqCst. Before the queue is emptied. Other end: `changed`.
@@ -803,4 +813,5 @@ pub(crate) fn poll() {
     }
     // ORDERING [none]: Relaxed. Written by this thread.
     record.polling.store(false, Ordering::Relaxed);
+    record.set_errno(errno);
 }

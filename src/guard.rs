@@ -499,6 +499,13 @@ impl Record {
         self.ways.fetch_add(1, Ordering::Relaxed) < MOST
     }
 
+    /// Whether this thread's calls run through the hooks.
+    #[inline(always)]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        // ORDERING [none]: Relaxed. Written by this thread.
+        self.word.load(Ordering::Relaxed) == 0
+    }
+
     /// Whether this thread is in a read section.
     pub(crate) fn is_inside(&self) -> bool {
         // ORDERING [none]: Relaxed. Written by this thread.

@@ -18,6 +18,10 @@
 
 #![no_std]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, unused_imports, reason = "stubs that do the usual case themselves: entry/short.rs")
+)]
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("memhook has entry stubs for x86-64 and aarch64 only: add src/entry/<architecture>.rs");

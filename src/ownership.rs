@@ -194,10 +194,13 @@ pub(crate) fn bring_near(block: *mut c_void, record: &Record) {
     let Some(mark) = mark_of(block).filter(|_| address >> LEAF_BITS != 0) else { return };
     let near = record.leaves.place(address >> LEAF_BITS);
     let origin = core::ptr::from_ref(mark).cast_mut().wrapping_sub(address >> 3);
+    // In three steps, of which a signal handler may leave out the last by longjmp.
     // ORDERING [none]: Relaxed. Read by this thread.
-    near.origin.store(origin, Ordering::Relaxed);
-    // ORDERING [none]: Relaxed. As above.
-    near.number.store(address >> LEAF_BITS, Ordering::Relaxed);
+    near.number.store(usize::MAX, Ordering::Relaxed);
+    // ORDERING [none]: Release. For the compiler: the former number is gone before.
+    near.origin.store(origin, Ordering::Release);
+    // ORDERING [none]: Release. For the compiler: the origin is there before.
+    near.number.store(address >> LEAF_BITS, Ordering::Release);
 }
 
 /// Whether `owner` made a block that [`is_near`].

@@ -9,6 +9,7 @@ use crate::dispatch::PROBING;
 use crate::entry;
 use crate::guard::{self, Record};
 use crate::registry::Probe;
+use crate::sys;
 use crate::sys::elf::{Object, for_each_object};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::Ordering;
@@ -46,14 +47,20 @@ impl Trial<'_> {
 
     /// # Safety
     ///
-    /// `function` is of the type of the entry point.
+    /// `function` is of the type of the entry point; `slot` is null, or where its address was found.
     ///
     /// `bound` says where it leads by now: a call may have had it bound.
-    unsafe fn try_one(&mut self, number: u32, function: Function, bound: &dyn Fn() -> usize) {
+    unsafe fn try_one(
+        &mut self,
+        number: u32,
+        function: usize,
+        slot: *const usize,
+        bound: &dyn Fn() -> usize,
+    ) {
         // ORDERING [none]: Relaxed. Written and read by this thread.
         self.record.probe.store(PROBING, Ordering::Relaxed);
         // SAFETY: the caller's contract.
-        let block = unsafe { call_once(number, function) };
+        let block = unsafe { call_once(number, function, slot) };
         // ORDERING [none]: Relaxed. Written and read by this thread.
         let seen = self.record.probe.swap(0, Ordering::Relaxed);
         let arrived = seen & (1 << number) != 0;
@@ -90,42 +97,36 @@ impl Trial<'_> {
 ///
 /// # Safety
 ///
-/// `function` is of the type of the entry point.
-unsafe fn call_once(number: u32, function: Function) -> *mut c_void {
-    type One = unsafe extern "C" fn(usize) -> *mut c_void;
-    type Two = unsafe extern "C" fn(usize, usize) -> *mut c_void;
-    type Three = unsafe extern "C" fn(usize, usize, usize) -> *mut c_void;
-    // SAFETY: the same registers are passed whatever the types of the arguments are; which of
-    // these the entry point is like is decided below.
-    let one = unsafe { core::mem::transmute::<Function, One>(function) };
-    // SAFETY: as above.
-    let two = unsafe { core::mem::transmute::<Function, Two>(function) };
-    // SAFETY: as above.
-    let three = unsafe { core::mem::transmute::<Function, Three>(function) };
+/// `function` is of the type of the entry point; `slot` is null, or where its address was found.
+unsafe fn call_once(number: u32, function: usize, slot: *const usize) -> *mut c_void {
+    // The same registers are passed whatever the types of the arguments are.
+    let call = |arguments| {
+        // SAFETY: an entry point, and each is given below what it may be called with.
+        unsafe { sys::call::three(function, slot, arguments) as *mut c_void }
+    };
     let none = core::ptr::null_mut();
     match number {
-        // SAFETY: a malloc, valloc or pvalloc of one byte.
-        MEMHOOK_ENTRY_MALLOC | MEMHOOK_ENTRY_VALLOC | MEMHOOK_ENTRY_PVALLOC => unsafe { one(1) },
-        // SAFETY: one element of one byte; alignment and size 16.
-        MEMHOOK_ENTRY_CALLOC => unsafe { two(1, 1) },
-        // SAFETY: a realloc of NULL to one byte.
-        MEMHOOK_ENTRY_REALLOC => unsafe { two(0, 1) },
-        // SAFETY: a reallocarray of NULL to one element of one byte.
-        MEMHOOK_ENTRY_REALLOCARRAY => unsafe { three(0, 1, 1) },
-        // SAFETY: alignment 16, 16 bytes.
-        MEMHOOK_ENTRY_MEMALIGN | MEMHOOK_ENTRY_ALIGNED_ALLOC => unsafe { two(16, 16) },
+        // One byte.
+        MEMHOOK_ENTRY_MALLOC | MEMHOOK_ENTRY_VALLOC | MEMHOOK_ENTRY_PVALLOC => call([1, 0, 0]),
+        // One element of one byte.
+        MEMHOOK_ENTRY_CALLOC => call([1, 1, 0]),
+        // NULL to one byte.
+        MEMHOOK_ENTRY_REALLOC => call([0, 1, 0]),
+        // NULL to one element of one byte.
+        MEMHOOK_ENTRY_REALLOCARRAY => call([0, 1, 1]),
+        // Alignment 16, 16 bytes.
+        MEMHOOK_ENTRY_MEMALIGN | MEMHOOK_ENTRY_ALIGNED_ALLOC => call([16, 16, 0]),
         MEMHOOK_ENTRY_POSIX_MEMALIGN => {
             let mut block = none;
-            // SAFETY: the first argument is the address of a pointer.
-            unsafe { three(&raw mut block as usize, 16, 16) };
+            call([&raw mut block as usize, 16, 16]);
             block
         }
         MEMHOOK_ENTRY_FREE
         | MEMHOOK_ENTRY_USABLE_SIZE
         | MEMHOOK_ENTRY_FREE_SIZED
         | MEMHOOK_ENTRY_FREE_ALIGNED_SIZED => {
-            // SAFETY: NULL does nothing.
-            unsafe { three(0, 0, 0) };
+            // NULL: nothing to do.
+            call([0, 0, 0]);
             none
         }
         _ => none,
@@ -141,8 +142,9 @@ pub(crate) unsafe fn try_functions(functions: &[Option<Function>; 13]) -> Result
     let mut trial = Trial::begin()?;
     for number in FREE_FIRST {
         if let Some(function) = functions.get(number as usize).copied().flatten() {
+            let function = function as *const () as usize;
             // SAFETY: the caller's contract.
-            unsafe { trial.try_one(number, function, &|| function as *const () as usize) };
+            unsafe { trial.try_one(number, function, core::ptr::null(), &|| function) };
         }
     }
     if trial.findings.tested == 0 {
@@ -169,9 +171,7 @@ pub(crate) fn try_object(address: usize) -> Result<Findings, c_int> {
             if function != 0 {
                 // SAFETY: the loader bound it to a function of this name, or, where it has not
                 // been called yet, to the stub that binds it and goes on to it.
-                let function = unsafe { core::mem::transmute::<usize, Function>(function) };
-                // SAFETY: as above.
-                unsafe { trial.try_one(number, function, &bound) };
+                unsafe { trial.try_one(number, function, slot, &bound) };
             }
         });
     }

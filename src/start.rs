@@ -159,6 +159,7 @@ extern "C" fn at_exit() {
 /// can be held, and what tells the start from what follows it.
 unsafe extern "C" fn constructor() {
     backend::resolve();
+    sys::stack::note_main_thread();
     let mut objects = 0;
     for_each_object(&mut |_| {
         objects += 1;

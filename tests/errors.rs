@@ -32,7 +32,8 @@ register struct_size 0: EINVAL
 register struct_size too small: EINVAL
 register struct_size too large: EINVAL
 register struct_size SIZE_MAX: EINVAL
-register flag 4: EINVAL
+register flag against callbacks: EINVAL
+register flag 1 << 20: EINVAL
 register flag 1 << 31: EINVAL
 register priority INT32_MIN: EINVAL
 register no callback: EINVAL
@@ -49,6 +50,8 @@ const REGISTER: &str = "\
 replace NULL table: EINVAL
 replace struct_size: EINVAL
 replace flag 1 << 20: EINVAL
+replace flag against callbacks: EINVAL
+replace priority INT32_MIN: EINVAL
 replace no callback: EINVAL
 replace an observer: EINVAL
 replace id 0: ESRCH
@@ -196,6 +199,9 @@ unregister then: EALREADY
 unregister_timed then: EALREADY
 replace_observer then: EALREADY
 chain_add then: ESRCH
+chain_remove then: EALREADY
+chain_remove again: ESRCH
+chain_destroy: 0
 released: 1
 unregister afterwards: ESRCH
 unregister_timed 1000 ns: ETIMEDOUT
@@ -229,6 +235,25 @@ goes on
     expect("err_busy", Link::Shared, stdout);
 }
 
+/// A hook that another thread is just replacing.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_hook_that_is_being_replaced_is_busy() {
+    let of = |what: &str, stop: &str, replace: &str| {
+        format!(
+            "{what}:\n{stop}unregister: EBUSY\nunregister_timed: EBUSY\n{replace}: EBUSY\nunregister then: 0\ngoes on\n"
+        )
+    };
+    let stdout = [
+        of("interceptor", "", "replace"),
+        of("observer", "", "replace_observer"),
+        of("trace", "stop: EBUSY\n", "replace_observer"),
+        of("usage", "stop: EBUSY\n", "replace"),
+        of("fail", "stop: EBUSY\n", "replace"),
+    ];
+    expect("err_replacing", Link::Shared, &stdout.concat());
+}
+
 #[test]
 fn owner_lists_run_out_and_come_back() {
     let stdout = "\
@@ -254,6 +279,68 @@ released: 1
 goes on
 ";
     expect("err_owners", Link::Shared, stdout);
+}
+
+/// A hook goes, and those that stay have never been without it.
+#[test]
+fn owner_lists_run_out_where_hooks_go() {
+    let stdout = "\
+with 4089 lists: ENOSPC
+unregister: ENOSPC
+unregister_timed: ENOSPC
+usage_stop: ENOSPC
+check_stop: ENOSPC
+check_stop again: ENOSPC
+check_start then: EALREADY
+usage_start: ENOSPC
+fail_start: 0
+fail_stop: 0
+with lists:
+check_stop: EINPROGRESS
+usage_stop: 0
+unregister: EINPROGRESS
+unregister: EINPROGRESS
+check_start: 0
+usage_start: 0
+usage_stop: 0
+check_stop: 0
+released: 4081 of 4081
+goes on
+";
+    let program = build("err_owners_tools", Link::Shared);
+    assert_eq!(run(&mut Command::new(&program)), fine(stdout));
+    let stdout = "\
+with 4094 lists: ENOSPC
+check_start: ENOSPC
+check_stop: ESRCH
+with lists:
+check_start: 0
+check_stop: 0
+goes on
+";
+    assert_eq!(run(Command::new(program).arg("check")), fine(stdout));
+}
+
+#[test]
+fn keys_of_local_memory_run_out() {
+    let stdout = "\
+64 keys
+local_create: ENOSPC
+check_start: ENOSPC
+usage_start: ENOSPC
+trace_start: ENOSPC
+trace_start with frames: ENOSPC
+frames: 1
+goes on
+";
+    let program = build("err_keys", Link::Shared);
+    assert_eq!(run(&mut Command::new(&program)), fine(stdout));
+    if support::is_emulated() {
+        println!("skipped: seccomp(2) is not to be had under the emulator");
+        return;
+    }
+    // As on Linux before 4.14.
+    assert_eq!(run(Command::new(&program).arg("old")), fine("trace_start: ENOTSUP\ngoes on\n"));
 }
 
 #[test]
@@ -294,6 +381,109 @@ released: 5
 goes on
 ";
     expect("err_memory", Link::Shared, stdout);
+}
+
+#[test]
+fn lack_of_memory_leaves_tools_as_they_are() {
+    let stdout = "\
+usage_start: ENOMEM
+trace_start: ENOMEM
+fail_start: ENOMEM
+fail_nth: ENOMEM
+usage_read: ENOMEM
+usage_reset: ENOMEM
+usage_report: ENOMEM
+usage_expect: ENOMEM
+usage_stop: ENOMEM
+trace_stop: ENOMEM
+fail_stop: ENOMEM
+check_start: EALREADY
+check_stop: ENOMEM
+with memory:
+usage_read: 0
+usage_reset: 0
+usage_expect: 0
+trace_stop: 0
+fail_stop: 0
+check_stop: 0
+with memory for little:
+check_start: ENOMEM
+usage_stop: ENOMEM
+usage_read: ESRCH
+check_start: 0
+check_stop: 0
+check_stop: ESRCH
+goes on
+";
+    expect("err_tools", Link::Shared, stdout);
+}
+
+#[test]
+fn tools_refuse_what_is_wrong_and_are_stopped_inside_callbacks() {
+    let stdout = "\
+usage_start reserved: EINVAL
+usage_start batch: EINVAL
+usage_expect NULL: EINVAL
+usage_expect reserved: EINVAL
+fail_nth NULL: EINVAL
+usage_stop struct_size: EINVAL
+usage_read struct_size: EINVAL
+trace_stop struct_size: EINVAL
+fail_stop struct_size: EINVAL
+fail_stop inside: EINPROGRESS
+fail_stop again: ESRCH
+check_stop inside: EINPROGRESS
+check_stop again: ESRCH
+trace_stop inside: EINPROGRESS
+trace_stop again: ESRCH
+goes on
+";
+    expect("err_tool_stops", Link::Shared, stdout);
+    expect("err_tool_stops", Link::Archive, stdout);
+}
+
+/// NULL, nothing, too much; names, numbers, and lines of the log.
+#[test]
+fn edges_are_as_the_header_says() {
+    let stdout = "\
+remove from the last chain: EINPROGRESS
+  unregister: EALREADY
+  unregister_timed: EALREADY
+  replace: EALREADY
+  unregister then: ESRCH
+destroy the last chain: EINPROGRESS
+  unregister: EALREADY
+  unregister_timed: EALREADY
+  replace: EALREADY
+  unregister then: ESRCH
+swap without the former: EINPROGRESS
+  unregister: EALREADY
+  unregister_timed: EALREADY
+  replace: EALREADY
+  unregister then: ESRCH
+next of nothing
+backend
+\"0123456789012345678901234567890\", 1 of 2 stored
+\"\", 1 stored
+never twice
+scratch
+goes on
+";
+    let longer = "x".repeat(699);
+    let stderr = format!(
+        "\
+text|     right|left      |cut|cu|  wide|l     |c|%
+-1 2    33 44   | 00055 -2147483648 4294967295 10 beef BEEF
+-3 -4 -5 18446744073709551615 -1 -6 7 ffffffffffffffff 0x1234
+1 2 3 4 5 6 7 8 9 ten
+(null) %q
+{longer}
+"
+    );
+    for link in [Link::Shared, Link::Archive, Link::Static] {
+        let outcome = run(&mut Command::new(build("err_edges", link)));
+        assert_eq!(outcome, Outcome { stderr: stderr.clone(), ..fine(stdout) }, "{link:?}");
+    }
 }
 
 /// What the self-test says in a program whose calls arrive.

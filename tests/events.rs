@@ -115,6 +115,51 @@ fn signal_after_every_third_instruction() {
     single_step("owner", "3");
 }
 
+/// `tests/c/e_short_steps.c` in one of its ways.
+#[cfg(target_arch = "x86_64")]
+fn short_steps(test: &str, ways: &[&[&str]]) {
+    let program = program("e_short_steps", test);
+    for way in ways {
+        let mut command = Command::new(&program);
+        expect_run(over_bump(command.args(*way), test), 0, "stepped through\n");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn stack_unwinds_at_every_instruction() {
+    for set in ["o", "oooo", "x", "k", "xo"] {
+        let ways: [&[&str]; 3] = [&["unwind", set], &["late", set], &["given-up", set]];
+        short_steps(&format!("unwind-{set}"), &ways);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn swap_at_every_instruction() {
+    let pairs = [["o", "oko"], ["o", "xo"], ["x", "oo"], ["oo", "x"], ["oooo", "x"], ["xo", "o"], ["x", "x"]];
+    for [one, two] in pairs {
+        short_steps(&format!("swap-{one}-{two}"), &[&["swap", one, two], &["swap", two, one]]);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn hook_that_runs_leaves_after_a_change_at_every_instruction() {
+    for set in ["o", "oo", "oooo", "x", "xo"] {
+        let ways: [&[&str]; 3] = [&["leave", set, "o"], &["leave", set, "x"], &["leave", set, "k"]];
+        short_steps(&format!("leave-{set}"), &ways);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn longjmp_at_every_instruction() {
+    for set in ["o", "oooo", "x", "k", "xo"] {
+        short_steps(&format!("jump-{set}"), &[&["jump", set]]);
+    }
+}
+
 #[test]
 fn thread_exit_with_destructors() {
     // 40 keys, one of them in two more rounds.
@@ -187,6 +232,9 @@ fn longjmp_out_of_a_callback() {
     let program = program("e_leave", "longjmp");
     expect_run(Command::new(&program).arg("longjmp"), 0, "repaired\n");
     expect_run(Command::new(&program).args(["longjmp", "interceptor"]), 0, "repaired\n");
+    expect_run(Command::new(&program).args(["longjmp", "interceptor", "free"]), 0, "repaired\n");
+    expect_run(Command::new(&program).args(["longjmp", "owner"]), 0, "repaired\n");
+    expect_run(Command::new(&program).args(["longjmp", "owner", "free"]), 0, "repaired\n");
 }
 
 #[test]
@@ -194,6 +242,9 @@ fn exception_out_of_a_callback() {
     let program = program("e_leave", "exception");
     expect_run(Command::new(&program).arg("throw"), 0, "repaired\n");
     expect_run(Command::new(&program).args(["throw", "interceptor"]), 0, "repaired\n");
+    expect_run(Command::new(&program).args(["throw", "interceptor", "free"]), 0, "repaired\n");
+    expect_run(Command::new(&program).args(["throw", "owner"]), 0, "repaired\n");
+    expect_run(Command::new(&program).args(["throw", "owner", "free"]), 0, "repaired\n");
 }
 
 #[test]
@@ -248,7 +299,8 @@ fn refused(test: &str, error: i32, program: &Path, stdout: &str) {
         &folder(&format!("events-{test}-refuse")).join("e_refuse"),
         Link::None,
     );
-    let wrapper = wrapper.run();
+    // Under an emulator: refuses what that asks for.
+    let wrapper = wrapper.native().run();
     expect_run(Command::new(wrapper).arg(error.to_string()).arg(program), 0, stdout);
 }
 
@@ -257,6 +309,29 @@ fn membarrier_refused_from_the_start() {
     refused("removals", libc::ENOSYS, &program("e_removals", "removals-refused"), "6000 removals\n");
     let storm = program("e_fork_storm", "fork-storm-refused");
     refused("storm", libc::EPERM, &storm, "150 of 150 children ended well\n");
+}
+
+/// What an allocation call costs other processors: nothing, where the kernel has membarrier(2). Where not, the fences are
+/// found that take its place.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn calls_execute_no_locked_instruction_and_no_fence() {
+    const PRIVATE_EXPEDITED: libc::c_long = 8;
+    // SAFETY: asks which commands there are.
+    let commands = unsafe { libc::syscall(libc::SYS_membarrier, 0, 0, 0) };
+    let program = program("e_no_locks", "no-locks");
+    let kinds = ["an observer", "four observers", "an interceptor", "two, and an observer"];
+    let of_all = |what: &str| kinds.map(|kind| format!("{kind}: {what}\n")).concat();
+    let said = format!("no hook: none\n{}", of_all("none"));
+    if commands > 0 && commands & PRIVATE_EXPEDITED != 0 {
+        expect_run(&mut Command::new(&program), 0, &said);
+    } else {
+        println!("skipped: the kernel has no membarrier(2)");
+    }
+    let output = folder("events-no-locks-refuse").join("e_refuse");
+    let wrapper = support::compile(&root().join("tests/c/e_refuse.c"), &output, Link::None).run();
+    let outcome = run_for(Command::new(wrapper).arg(libc::ENOSYS.to_string()).arg(program), 120);
+    assert_eq!((outcome.status, outcome.stdout), (3, format!("no hook: none\n{}", of_all("some"))));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Build, Link, Outcome, compile, dist, folder, library, root, run, run_for};
+use support::{Build, Link, Outcome, compile, dist, folder, itself, library, root, run, run_for};
 
 /// Compiles an example as strict C11 and as GNU C11; the latter is the one to run.
 fn example(name: &str, folder: &Path, link: Link) -> PathBuf {
@@ -408,10 +408,10 @@ fn calllog_tells_each_call_and_its_caller() {
     let function = |offset: &str| {
         let offset = u64::from_str_radix(offset, 16).expect("an offset");
         // The last byte of the call, as the return address may be the next function's.
-        let line = run(Command::new("addr2line")
+        let line = run(Command::new(support::tool("addr2line"))
             .arg("-f")
             .arg("-e")
-            .arg(&program)
+            .arg(itself(&program))
             .arg(format!("{:#x}", offset - 1)));
         line.stdout.lines().next().expect("a function").to_owned()
     };

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Build, Link, Outcome, compile, dist, folder, library, root, run};
+use support::{Build, Link, Outcome, compile, dist, folder, library, root, run, tool};
 
 fn source(name: &str) -> PathBuf {
     root().join("tests/c").join(name)
@@ -141,16 +141,39 @@ fn shared_library_hooks_for_its_program_or_says_what_is_missing() {
     assert!(outcome.stderr.starts_with(said) && outcome.stderr.lines().count() == 1, "{}", outcome.stderr);
 }
 
-/// A program without the variables has nothing in force: the header of such a program is not used.
+/// Nothing has been allocated when its constructor looks.
+#[test]
+fn shared_library_finds_no_functions_in_the_variables() {
+    let folder = folder("glibc-wary");
+    let wary = compile(&source("glibc_wary_library.c"), &folder.join("libwary.so"), Link::Plugin);
+    let wary = wary.arg("-include").arg("memhook/glibc.h").run();
+    for link in [Link::Shared, Link::None] {
+        let program = folder.join(format!("user-{link:?}"));
+        let build = compile(&source("glibc_hook_library_user.c"), &program, link);
+        let program = build.arg(&wary).arg(format!("-Wl,-rpath,{}", folder.display())).run();
+        assert_eq!(preloaded(&library(), &program), fine("100 calls\n"), "{link:?}");
+    }
+}
+
+/// A program without the variables has nothing in force, linked or preloaded; where somebody asked for them, that
+/// they are found is seen.
 #[test]
 fn nothing_is_in_force_where_nobody_asks_for_the_variables() {
-    let text = "#include <memhook.h>\n#include <stdio.h>\nint main(void)\n{\n    size_t count = 9;\n    \
-                int result = memhook_chain_list(0, NULL, sizeof(memhook_hook_info), 0, &count);\n    \
+    let text = "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <memhook.h>\n#include <stdio.h>\nint main(void)\n{\n    \
+                size_t count = 9;\n    \
+                int (*list)(memhook_chain, memhook_hook_info *, size_t, size_t, size_t *);\n    \
+                *(void **)&list = dlsym(RTLD_DEFAULT, \"memhook_chain_list\");\n    \
+                int result = list(0, NULL, sizeof(memhook_hook_info), 0, &count);\n    \
                 printf(\"%d: %zu\\n\", result, count);\n    return 0;\n}\n";
     let folder = folder("glibc-nobody");
     std::fs::write(folder.join("nobody.c"), text).unwrap();
-    let program = compile(&folder.join("nobody.c"), &folder.join("nobody"), Link::Shared).run();
-    assert_eq!(run(&mut Command::new(program)), fine("0: 0\n"));
+    let program = |name: &str, link| compile(&folder.join("nobody.c"), &folder.join(name), link);
+    let linked = program("linked", Link::Shared).arg("-Wl,--no-as-needed").run();
+    assert_eq!(run(&mut Command::new(linked)), fine("0: 0\n"));
+    assert_eq!(preloaded(&library(), &program("preloaded", Link::None).run()), fine("0: 0\n"));
+    let old = program("old", Link::None).arg(source("glibc_old_plugin.c")).run();
+    let outcome = preloaded(&library(), &old);
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (0, "0: 1\n"), "{outcome:?}");
 }
 
 #[test]
@@ -188,6 +211,23 @@ fn leak_detector_with_headers_and_marks_finds_what_is_left() {
     assert_eq!(run(&mut Command::new(program)), fine(&format!("{said}{new}")));
     let old = fine(&format!("{said}mallocs 1004, frees 1001, reallocs 1000\n"));
     says_as_under_libc_malloc_debug("glibc_leaks.c", "leaks", old);
+}
+
+#[test]
+fn callbacks_are_one_interceptor_below_all_others() {
+    let program = with_header("glibc_beside.c", "beside", Link::Shared).run();
+    let said = "\
+observer, last, first, late, lowest, __malloc_hook
+all: last first late lowest variable
+observed 100, the last of the others 124, the variable 132
+suspended:
+unregistered: 0
+without: last first late lowest
+still there: 1
+again: last first late lowest variable
+alone: variable
+";
+    assert_eq!(run(&mut Command::new(program)), fine(said));
 }
 
 #[test]
@@ -353,9 +393,10 @@ fn header_is_clean_in_every_language_and_order() {
             }
         };
         let [gcc, clang] = if name.ends_with(".c") { ["cc", "clang"] } else { ["g++", "clang++"] };
+        let gcc = tool(gcc);
         for (i, standard) in standards.iter().enumerate() {
-            check(gcc, standard, None, i == 0);
-            check(gcc, standard, Some(&old), i == 1);
+            check(&gcc, standard, None, i == 0);
+            check(&gcc, standard, Some(&old), i == 1);
         }
         if Command::new(clang).arg("--version").output().is_err() {
             println!("skipped: {clang} is not installed");

@@ -5,7 +5,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Build, Link, Outcome, compile, dist, folder, library, root, run};
+use support::{
+    Build, Link, Outcome, compile, dist, folder, library, library_folders, program_output, root, run, tool,
+};
 
 fn source(name: &str) -> PathBuf {
     root().join("tests/c").join(name)
@@ -150,9 +152,7 @@ fn preloaded_tools_register_in_both_orders() {
 
 /// Where the distribution keeps a shared library.
 fn installed(name: &str) -> Option<PathBuf> {
-    let arch = std::env::consts::ARCH;
-    let places = [format!("/usr/lib/{arch}-linux-gnu"), "/usr/lib64".into(), "/usr/lib".into()];
-    places.iter().map(|place| Path::new(place).join(name)).find(|path| path.exists())
+    library_folders().iter().map(|place| place.join(name)).find(|path| path.exists())
 }
 
 fn stands_before(allocator: &str) {
@@ -200,6 +200,26 @@ fn stands_behind_a_programs_own_allocator() {
     let mut with_tool = Command::new(&program);
     with_tool.env("LD_PRELOAD", library()).env("MEMHOOK", "fail=every:1");
     assert_eq!(run(&mut with_tool), fine("nothing before main\n"));
+}
+
+/// `memhook_backend_malloc()` and its fellows, and what the library asks for itself, over an allocator whose functions
+/// call entry points.
+#[test]
+fn nothing_in_the_way_to_an_allocator_that_forwards() {
+    let folder = folder("link-past-hooks");
+    let below = compile(&source("link_forwards.c"), &folder.join("libforwards.so"), Link::None)
+        .args(["-shared", "-fPIC", "-fno-builtin"])
+        .run();
+    for link in [Link::Shared, Link::Archive] {
+        let program = compile(&source("link_past_hooks.c"), &folder.join(format!("{link:?}")), link)
+            .arg("-fno-builtin")
+            .run();
+        // The shared library is to stand in front; the archive is in the executable, which does.
+        let front = if link == Link::Shared { library() } else { PathBuf::new() };
+        let list = [front.as_os_str(), below.as_os_str()].join(OsStr::new(":"));
+        let outcome = run(Command::new(&program).env("LD_PRELOAD", list));
+        assert_eq!(outcome, fine("past all hooks\n"), "{link:?}");
+    }
 }
 
 #[test]
@@ -257,8 +277,8 @@ fn pkg_config(package: &str, path: &Path) -> Option<Vec<String>> {
 fn with_pkg_config(test: &str, package: &str, name: &str, stdout: &str) {
     let Some(options) = pkg_config(package, &dist().join("lib/pkgconfig")) else { return };
     let program = folder(test).join(package);
-    let mut compiler = Command::new("cc");
-    compiler.arg(source(name)).args(options).arg("-o").arg(&program);
+    let mut compiler = Command::new(tool("cc"));
+    compiler.arg(source(name)).args(options).arg("-o").arg(program_output(&program));
     output_of(&mut compiler);
     let outcome = run(Command::new(program).env("LD_LIBRARY_PATH", dist().join("lib")));
     assert_eq!(outcome, fine(stdout), "{package}");
@@ -299,6 +319,8 @@ fn make_install_puts_everything_where_programs_look() {
             .arg("PREFIX=/usr")
             .arg(setting("DESTDIR", &destination))
             .arg(setting("DIST", &own_dist))
+            .arg(format!("CC={}", tool("cc")))
+            .arg(format!("TARGET={}", std::env::var("MEMHOOK_TARGET").unwrap_or_default()))
             .current_dir(root()),
     );
     let usr = destination.join("usr");
@@ -320,9 +342,9 @@ fn make_install_puts_everything_where_programs_look() {
     }
     for (name, how) in [("shared", &["-lmemhook"][..]), ("archive", &["-l:libmemhook.a"])] {
         let program = folder.join(name);
-        let mut compiler = Command::new("cc");
+        let mut compiler = Command::new(tool("cc"));
         compiler.arg("-I").arg(usr.join("include")).arg(source("header_alone.c"));
-        compiler.arg("-L").arg(usr.join("lib")).args(how).arg("-o").arg(&program);
+        compiler.arg("-L").arg(usr.join("lib")).args(how).arg("-o").arg(program_output(&program));
         output_of(&mut compiler);
         let outcome = run(Command::new(program).env("LD_LIBRARY_PATH", usr.join("lib")));
         assert_eq!(outcome, fine(""), "{name}");
@@ -380,7 +402,7 @@ fn promised(section: &str) -> Vec<String> {
 }
 
 fn symbols(options: &[&str], file: &Path) -> Vec<String> {
-    let text = output_of(Command::new("nm").args(options).arg(file));
+    let text = output_of(Command::new(tool("nm")).args(options).arg(file));
     let name = |line: &str| match *line.split_whitespace().collect::<Vec<_>>() {
         [_, _, name] => Some(name.to_owned()),
         _ => None,
@@ -400,13 +422,13 @@ fn symbols_are_those_promised() {
 
 #[test]
 fn shared_library_is_as_it_should_be() {
-    let dynamic = output_of(Command::new("readelf").arg("-dW").arg(library()));
+    let dynamic = output_of(Command::new(tool("readelf")).arg("-dW").arg(library()));
     let has = |what: &str| dynamic.lines().any(|line| line.contains(what));
     assert!(has("(SONAME)") && has("[libmemhook.so.0]"), "{dynamic}");
     assert!(dynamic.lines().any(|l| l.contains("(FLAGS_1)") && l.contains("NODELETE")), "{dynamic}");
     assert!(!has("TEXTREL"), "{dynamic}");
     assert!(!has("(RPATH)") && !has("(RUNPATH)"), "{dynamic}");
-    let segments = output_of(Command::new("readelf").arg("-lW").arg(library()));
+    let segments = output_of(Command::new(tool("readelf")).arg("-lW").arg(library()));
     let stack = segments.lines().find(|l| l.contains("GNU_STACK")).expect("a GNU_STACK segment");
     assert!(stack.contains(" RW ") && !stack.contains("RWE"), "{stack}");
     assert!(!segments.lines().any(|l| l.contains("LOAD") && l.contains("RWE")), "{segments}");
@@ -414,7 +436,7 @@ fn shared_library_is_as_it_should_be() {
 
 #[test]
 fn archive_needs_nothing_of_rusts_runtime() {
-    let text = output_of(Command::new("nm").arg("-u").arg(dist().join("lib/libmemhook.a")));
+    let text = output_of(Command::new(tool("nm")).arg("-u").arg(dist().join("lib/libmemhook.a")));
     let rust = |line: &&str| {
         let name = line.trim_start().trim_start_matches(['U', 'w']).trim_start();
         name.starts_with("_R")
@@ -424,7 +446,7 @@ fn archive_needs_nothing_of_rusts_runtime() {
     };
     assert_eq!(text.lines().filter(rust).collect::<Vec<_>>(), [""; 0]);
     // Nor an executable stack: each member says so.
-    let sections = output_of(Command::new("readelf").arg("-SW").arg(dist().join("lib/libmemhook.a")));
+    let sections = output_of(Command::new(tool("readelf")).arg("-SW").arg(dist().join("lib/libmemhook.a")));
     let members = sections.matches("File: ").count();
     assert_eq!(sections.matches(".note.GNU-stack").count(), members, "{sections}");
 }

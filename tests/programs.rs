@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
-use support::{Link, Outcome, folder, library, root, run_for};
+use support::{Link, Outcome, folder, library, library_folders, root, run_for};
 
 /// The hooks that are in force while a program runs: of tests/c, and the tools of the library.
 const TOOLS: [&str; 4] = ["p_observer", "p_passing", "p_accounting", "usage"];
@@ -55,17 +55,19 @@ fn installed(program: &str) -> Option<PathBuf> {
     found
 }
 
-/// A python3 with the modules of its test suite.
-fn python() -> Option<&'static Path> {
-    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let look = || {
-        let own = ["python3", "/usr/bin/python3"].map(PathBuf::from).into_iter();
-        let code = "import sys, sqlite3, test.test_dict, test.test_json; print(sys.executable)";
-        own.filter_map(|python| Command::new(python).args(["-c", code]).output().ok())
-            .find(|output| output.status.success())
-            .map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+/// A python3, and which of the modules asked for its test suite has: of those that are installed, the first that has
+/// the most. Distributions leave some out.
+fn python(modules: &[&str]) -> Option<(PathBuf, Vec<String>)> {
+    let code = "import sys, sqlite3, test.support, importlib.util as u\n\
+                print(sys.executable, *[m for m in sys.argv[1:] if u.find_spec('test.' + m)])";
+    let ask = |python: &str| {
+        let output = Command::new(python).args(["-c", code]).args(modules).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
+        let mut words = text.split_whitespace().map(str::to_owned);
+        Some((PathBuf::from(words.next()?), words.collect::<Vec<_>>()))
     };
-    let found = FOUND.get_or_init(look).as_deref();
+    let all = ["python3", "/usr/bin/python3"].iter().filter_map(|python| ask(python));
+    let found = all.min_by_key(|(_, present)| modules.len() - present.len());
     if found.is_none() {
         println!("skipped: python3 with its test suite is not installed");
     }
@@ -73,8 +75,7 @@ fn python() -> Option<&'static Path> {
 }
 
 fn jemalloc() -> Option<PathBuf> {
-    let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
-    let found = folders.iter().map(|f| Path::new(f).join("libjemalloc.so.2")).find(|file| file.exists());
+    let found = library_folders().iter().map(|f| f.join("libjemalloc.so.2")).find(|file| file.exists());
     if found.is_none() {
         println!("skipped: libjemalloc.so.2 is not installed");
     }
@@ -176,27 +177,34 @@ fn difference(plain: &str, hooked: &str) -> String {
 
 /// Modules of Python's own test suite, compared test by test.
 fn python_suite(name: &str, tools: &[&str], below: Option<PathBuf>, modules: &[&str]) {
-    let Some(python) = python() else { return };
-    // Distributions leave some out.
-    let code =
-        "import sys, importlib.util as u; print(*[m for m in sys.argv[1:] if u.find_spec('test.' + m)])";
-    let present = run_for(Command::new(python).args(["-c", code]).args(modules), 60).stdout;
-    let (modules, missing): (Vec<&str>, Vec<&str>) =
-        modules.iter().partition(|module| present.split_whitespace().any(|name| name == **module));
-    for module in missing {
+    python_suite_without(name, tools, below, modules, None);
+}
+
+/// As [`python_suite`], but for one test.
+fn python_suite_without(
+    name: &str,
+    tools: &[&str],
+    below: Option<PathBuf>,
+    modules: &[&str],
+    left_out: Option<&str>,
+) {
+    let Some((python, present)) = python(modules) else { return };
+    for module in modules.iter().filter(|module| present.iter().all(|name| name != *module)) {
         println!("skipped: {name}: {module} is not installed");
     }
-    let modules = &modules;
+    // Modules of the long form wait more than they work.
+    let processes = if is_long() { "3" } else { "1" };
     let command = |_: &Path| {
-        let mut command = Command::new(python);
+        let mut command = Command::new(&python);
         // Every object comes from malloc, not from Python's own allocator.
         command.env("PYTHONMALLOC", "malloc").env("PYTHONHASHSEED", "0");
         // A process for each module: one that leaves tracing on makes a signal in a later one spin, in Python 3.11.
-        command.args(["-m", "test", "-j", "1", "--junit-xml", "result.xml"]).args(modules);
+        command.args(["-m", "test", "-j", processes, "--junit-xml", "result.xml"]);
+        command.args(left_out.iter().flat_map(|test| ["-i", test])).args(&present);
         command
     };
     let result = |folder: &Path, outcome: Outcome| {
-        let mut reader = Command::new(python);
+        let mut reader = Command::new(&python);
         let read = run_for(reader.arg(input("junit.py")).arg(folder.join("result.xml")), 60);
         assert_eq!(read.status, 0, "{name}: {}\n{}\n{}", read.stderr, outcome.stdout, outcome.stderr);
         // A test that fails without the library may do so with it.
@@ -232,10 +240,17 @@ fn python_objects() {
 fn python_threads_and_processes() {
     let mut modules = vec!["test_thread", "test_fork1", "test_threading"];
     if is_long() {
-        modules.extend(["test_subprocess", "test_signal", "test_asyncio"]);
+        modules.extend(["test_signal", "test_asyncio"]);
         modules.extend(["test_concurrent_futures", "test_multiprocessing_fork"]);
     }
     python_suite("python-threads", if is_long() { &TOOLS } else { &TOOLS[..2] }, None, &modules);
+    if is_long() {
+        let modules = ["test_subprocess"];
+        python_suite("python-subprocess", &TOOLS[..3], None, &modules);
+        // The child of that test has the descriptors that it was given and no others; and that of the report.
+        let test = Some("test_pass_fds_redirected");
+        python_suite_without("python-subprocess-usage", &TOOLS[3..], None, &modules, test);
+    }
 }
 
 #[test]
@@ -247,10 +262,10 @@ fn python_over_jemalloc() {
 
 #[test]
 fn python_pools() {
-    let Some(python) = python() else { return };
+    let Some((python, _)) = python(&[]) else { return };
     for method in ["fork", "spawn"] {
         let command = |_: &Path| {
-            let mut command = Command::new(python);
+            let mut command = Command::new(&python);
             command.arg(input("pool.py")).arg(method).env("PYTHONMALLOC", "malloc");
             command
         };

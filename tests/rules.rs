@@ -16,6 +16,7 @@ macro_rules! programs {
 
 programs! {
     r1_change_in_callback => "a call meets none that came in it";
+    r1_order_by_priority => "higher first, later first among equals";
     r1_realloc_pairs_under_swap => "every begin was ended by its own set";
 
     r2_register_in_constructor => "seen before main and in it";
@@ -26,6 +27,7 @@ programs! {
     r3_swap_under_load => "no mixture";
     r3_replace_under_load => "the former or the new, never neither";
     r3_swap_in_callback => "whole chains only";
+    r3_replace_and_swap_wait_for_runners => "replaced and swapped after the callback";
     r3_former_chain_returns => "back as it was, released once each";
 
     r4_unregister_waits_for_runners => "let go, ended, released, unregistered";
@@ -34,6 +36,7 @@ programs! {
     r4_owner_times_out => "released with its block";
     r4_unregister_each_other => "neither waited for the other";
     r4_stuck_callback_spares_later_hook => "unregistered while another was stuck";
+    r4_stuck_callback_keeps_no_name => "neither kept the other";
     r4_stuck_callback_spares_other_hooks => "unregistered while another was stuck";
     r4_release_waits_for_another_unregister => "twenty releases waited";
     r4_unregister_timed => "gave up, released later";
@@ -49,8 +52,10 @@ programs! {
     r6_blocks_of_nobody => "twelve blocks of nobody";
     r6_two_stacked_interceptors => "every block went back the way it came";
     r6_million_blocks => "released with the last of 1000000";
-    r6_handed_between_threads => "300 hooks came, owned blocks, and went";
+    r6_handed_between_threads => "120 hooks came, owned blocks, and went";
     r6_eight_byte_pointers => "8-byte pointers went home";
+    r6_low_addresses => "low blocks went home";
+    r6_odd_pointers => "odd addresses went home";
     r6_own_pool => "the pool took its own back";
     r6_realloc_corners => "corners kept";
     r6_in_callbacks => "callbacks gave back what others own";
@@ -66,6 +71,7 @@ programs! {
     r8_overflow => "NULL and ENOMEM";
     r8_errno => "errno was left alone";
     r8_null_frees => "nothing, seen by who wants to";
+    r8_refused_calls => "refused, seen by who wants to";
     r8_calloc_is_zero => "zero";
     r8_large_calloc_touches_nothing => "untouched";
     r8_alignment => "aligned";

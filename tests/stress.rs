@@ -37,6 +37,21 @@ fn r6_every_block_goes_back_without_membarrier_too() {
     stress(Command::new(refuse).arg("1").arg(program), "4", "3");
 }
 
+/// In `stress.c` an observer is in force all the time, so that no interceptor stands alone.
+#[test]
+fn r4_nothing_runs_after_its_end_where_one_hook_stands_alone() {
+    for link in [Link::Shared, Link::Static] {
+        let program = folder(&format!("stress-short-{link:?}")).join("stress_short");
+        let program = compile(&root().join("tests/c/stress_short.c"), &program, link).run();
+        stress(&mut Command::new(&program), "3", "1");
+        if link == Link::Shared {
+            let refuse = program.with_file_name("refuse");
+            compile(&root().join("tests/c/e_refuse.c"), &refuse, Link::None).run();
+            stress(Command::new(refuse).arg("1").arg(program), "3", "2");
+        }
+    }
+}
+
 #[test]
 fn r4_every_release_runs_once_in_a_fully_static_program_too() {
     stress(&mut Command::new(build("stress-static", Link::Static)), "2", "2");

@@ -11,9 +11,45 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests stands in the repository")
 }
 
+/// Rust's name for the machine that is tested, where that is not this one: `MEMHOOK_TARGET`. Programs are cross-compiled
+/// then and run under qemu's emulation of a process (tests/tools/aarch64.sh).
+fn other_machine() -> Option<String> {
+    std::env::var("MEMHOOK_TARGET").ok().filter(|target| !target.is_empty())
+}
+
+/// Whether programs run under an emulator.
+pub fn is_emulated() -> bool {
+    other_machine().is_some()
+}
+
+/// The compiler (`cc`, `g++`) or a program that comes with it (`nm`), for the machine that is tested.
+pub fn tool(name: &str) -> String {
+    match other_machine() {
+        None => name.into(),
+        Some(target) => {
+            format!("{}-{}", target.replace("-unknown", ""), if name == "cc" { "gcc" } else { name })
+        }
+    }
+}
+
+/// Where the C library of the machine that is tested may have come with others.
+pub fn library_folders() -> Vec<PathBuf> {
+    match other_machine() {
+        None => {
+            let own = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+            [own.as_str(), "/usr/lib64", "/usr/lib", "/lib64"].map(PathBuf::from).into()
+        }
+        Some(target) => vec![Path::new("/usr").join(target.replace("-unknown", "")).join("lib")],
+    }
+}
+
+fn target() -> PathBuf {
+    other_machine().iter().fold(root().join("target"), |target, other| target.join(other))
+}
+
 /// What `make` has built.
 pub fn dist() -> PathBuf {
-    let dist = root().join("target/dist");
+    let dist = target().join("dist");
     assert!(dist.join("lib/libmemhook.a").exists(), "{} is missing: run `make` first", dist.display());
     dist
 }
@@ -58,18 +94,23 @@ pub struct Build {
     command: Command,
     output: PathBuf,
     link: Link,
+    native: bool,
 }
 
 /// Compiles a C or C++ source (by its ending) into `output`, with warnings as errors.
 pub fn compile(source: &Path, output: &Path, link: Link) -> Build {
     let cxx = source.extension() == Some(OsStr::new("cpp"));
-    let mut command = Command::new(if cxx { "g++" } else { "cc" });
+    let mut command = Command::new(tool(if cxx { "g++" } else { "cc" }));
     command.args(["-g", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread"]);
+    if is_emulated() {
+        // What a process finds out about itself is then about the emulator too.
+        command.arg("-DEMULATED");
+    }
     command.arg("-I").arg(dist().join("include")).arg(source);
     if link == Link::Plugin {
         command.args(["-shared", "-fPIC"]);
     }
-    Build { command, output: output.to_owned(), link }
+    Build { command, output: output.to_owned(), link, native: false }
 }
 
 impl Build {
@@ -79,6 +120,11 @@ impl Build {
         command.args(self.command.get_args());
         self.command = command;
         self
+    }
+
+    /// Has a C program made for the machine that the tests run on, whichever is tested.
+    pub fn native(self) -> Build {
+        Build { native: true, ..self.by("cc") }
     }
 
     /// Adds a compiler option.
@@ -110,7 +156,11 @@ impl Build {
             }
             Link::None => {}
         }
-        self.command.args(["-ldl", "-lm"]).arg("-o").arg(&self.output);
+        let is_program =
+            !self.command.get_args().any(|arg| ["-shared", "-c"].iter().any(|other| arg == *other));
+        let output =
+            if is_program && !self.native { program_output(&self.output) } else { self.output.clone() };
+        self.command.args(["-ldl", "-lm"]).arg("-o").arg(output);
         let result = self.command.output().expect("the compiler runs");
         assert!(
             result.status.success(),
@@ -122,8 +172,29 @@ impl Build {
     }
 }
 
+/// Where a compiler is to put a program that is to be run as `program`. For another machine what runs it there comes in
+/// its place: tests/tools/emulate.c.
+pub fn program_output(program: &Path) -> PathBuf {
+    let itself = itself(program);
+    if itself == program {
+        return itself;
+    }
+    fs::create_dir_all(itself.parent().expect("a folder")).expect("writable");
+    let _ = fs::remove_file(program);
+    fs::copy(target().join("emulate"), program).expect("tests/tools/aarch64.sh has made it");
+    itself
+}
+
+/// The file that a compiled program is in: what is found at its path may be what runs it.
+pub fn itself(program: &Path) -> PathBuf {
+    match (other_machine(), program.parent(), program.file_name()) {
+        (Some(_), Some(folder), Some(name)) => folder.join(".other").join(name),
+        _ => program.to_owned(),
+    }
+}
+
 /// What a process did.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Its exit status, or minus the number of the signal that ended it.
     pub status: i32,
@@ -149,7 +220,8 @@ pub fn run_for(command: &mut Command, seconds: u64) -> Outcome {
     };
     let stdout = read(Box::new(child.stdout.take().expect("piped")));
     let stderr = read(Box::new(child.stderr.take().expect("piped")));
-    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let slower = if is_emulated() { 10 } else { 1 };
+    let deadline = Instant::now() + Duration::from_secs(seconds * slower);
     let status = loop {
         if let Some(status) = child.try_wait().expect("the child can be waited for") {
             break status;
@@ -162,10 +234,15 @@ pub fn run_for(command: &mut Command, seconds: u64) -> Outcome {
         }
         thread::sleep(Duration::from_millis(5));
     };
+    let mut stderr = stderr.join().expect("reader");
+    if is_emulated() {
+        let is_emulators = |line: &&str| line.starts_with("qemu: uncaught target signal ");
+        stderr = stderr.split_inclusive('\n').filter(|line| !is_emulators(line)).collect();
+    }
     Outcome {
         status: status.code().unwrap_or_else(|| -status.signal().unwrap_or(0)),
         stdout: stdout.join().expect("reader"),
-        stderr: stderr.join().expect("reader"),
+        stderr,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
-use support::{Link, Outcome, build, compile, folder, library, root, run, run_for};
+use support::{Link, Outcome, build, compile, expect, folder, library, library_folders, root, run, run_for};
 
 fn faults() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -279,6 +279,14 @@ fn values_of_malloc_check() {
     assert_eq!(both, Outcome { status: 0, stdout: "went on\n".into(), stderr: line });
 }
 
+/// What free_sized says is the program's size, not that of the block which an interceptor above made of it.
+#[test]
+fn sizes_that_others_changed_are_no_faults() {
+    for link in [Link::Shared, Link::Archive] {
+        expect("check_below", link, "told where nobody stands between\n");
+    }
+}
+
 #[test]
 fn functions_do_what_they_say() {
     let said = fs::read_to_string(root().join("tests/c/check_api.out")).unwrap();
@@ -320,9 +328,7 @@ fn no_word_of_fork_children() {
 }
 
 fn malloc_debug() -> Option<PathBuf> {
-    let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
-    let found =
-        folders.iter().map(|f| Path::new(f).join("libc_malloc_debug.so.0")).find(|file| file.exists());
+    let found = library_folders().iter().map(|f| f.join("libc_malloc_debug.so.0")).find(|file| file.exists());
     if found.is_none() {
         println!("skipped: libc_malloc_debug.so.0 is not installed");
     }
@@ -356,6 +362,51 @@ fn mcheck_answers_as_glibcs_own() {
     // Without either, the functions are there and do nothing.
     let nothing = run(Command::new(&program).arg("mcheck").env_remove("LD_PRELOAD"));
     assert_eq!(nothing, Outcome { status: 0, stdout: "mcheck -1\n".into(), stderr: String::new() });
+}
+
+/// What glibc's own does not answer, or not surely: before the start, for freed blocks, for what is no block.
+#[test]
+fn mprobe_knows_freed_blocks() {
+    let program =
+        compile(&root().join("tests/c/check_mcheck.c"), &folder("mprobe").join("mprobe"), Link::None)
+            .arg("-Wno-deprecated-declarations")
+            .run();
+    let outcome = run(Command::new(program).arg("statuses").env("LD_PRELOAD", library()));
+    let said = "not started: -1, told \nmcheck 0, again 0\nsound: 0, told \nfreed: 1, told F\ninside: -1, told \n\
+                no block: -1, told \nfreed twice: 0, told F\nno block, freed: 0, told H\n";
+    assert_eq!(outcome, Outcome { status: 0, stdout: said.into(), stderr: String::new() });
+}
+
+/// What `-lmcheck` adds to a program starts the checker through `__malloc_initialize_hook`, which is glibc's no more.
+#[test]
+fn programs_linked_with_lmcheck_are_checked() {
+    for link in [Link::None, Link::Shared, Link::Archive] {
+        let source = root().join("tests/c/check_faults.c");
+        let program = compile(&source, &folder(&format!("lmcheck-{link:?}")).join("faulty"), link);
+        let program = program.args(["-rdynamic", "-lmcheck"]).run();
+        let ask = |fault: &str, preload: bool| {
+            let mut command = Command::new(&program);
+            command.arg(fault).env("LD_PRELOAD", if preload { library() } else { PathBuf::new() });
+            let outcome = run(&mut command);
+            Outcome { stderr: without_addresses(&outcome.stderr), ..outcome }
+        };
+        let wanted = Outcome { status: ABORTED, stdout: String::new(), stderr: expected("overflow_by_1") };
+        assert_eq!(ask("overflow_by_1", link == Link::None), wanted, "{link:?}");
+        assert_eq!(ask("no_fault", link == Link::None).status, 0, "{link:?}");
+        if link == Link::None {
+            // Alone, the option does nothing.
+            assert_eq!(ask("overflow_by_1", false).stderr, "");
+        }
+    }
+}
+
+#[test]
+fn handler_may_leave_by_longjmp() {
+    for link in [Link::Shared, Link::Archive, Link::Static] {
+        let outcome = run(&mut Command::new(build("check_leaves", link)));
+        let said = "left 1400 times\n";
+        assert_eq!(outcome, Outcome { status: 0, stdout: said.into(), stderr: String::new() }, "{link:?}");
+    }
 }
 
 /// `MALLOC_PERTURB_` and what else fills blocks.
@@ -579,6 +630,11 @@ an observer alone: all
 four megabytes down: all
 thread: all
 thread: all
+thread on a stack of the program's: all
+thread on a stack of the program's: all
+thread on a stack of the program's: all
+thread on a coroutine's stack first: the caller; a signal's: the caller; its own: all
+thread's fork child: all
 signal's own stack: the caller
 coroutine: the caller
 main again: all

@@ -35,7 +35,7 @@ goes on
 /// Each entry point that makes blocks fails in its turn as its manual page says, and nothing else is disturbed.
 #[test]
 fn every_failure_point_is_walked_through() {
-    for link in [Link::Shared, Link::Archive] {
+    for link in [Link::Shared, Link::Archive, Link::Static] {
         expect(
             "tool_fail_walk",
             link,
@@ -60,7 +60,7 @@ run 12: nothing failed
 /// What tools that count stand on: memory of their own in each thread.
 #[test]
 fn memory_of_a_hook_in_each_thread() {
-    for link in [Link::Shared, Link::Archive] {
+    for link in [Link::Shared, Link::Archive, Link::Static] {
         let said = "every block counted\nevery thread told apart\nmemory of ended threads used again\n";
         expect("local", link, said);
     }
@@ -69,7 +69,7 @@ fn memory_of_a_hook_in_each_thread() {
 /// All tools in force at once, started and stopped in every order while threads allocate.
 #[test]
 fn tools_come_and_go_together() {
-    for link in [Link::Shared, Link::Archive] {
+    for link in [Link::Shared, Link::Archive, Link::Static] {
         let program = build("tools_together", link);
         let outcome = run(Command::new(&program).arg(program.with_extension("trace")));
         assert_eq!(
@@ -99,6 +99,9 @@ fn words_in_the_environment_start_tools() {
         ("fail=above:900,nth:5 fail=above:990,every:1", "failed 11, first 905\n"),
         ("fail=after:5050", "failed 900, first 101\n"),
         ("fail=chance:0,every:1,from:libm.so", "failed 0, first 0\n"),
+        ("fail=chance:1", "failed 1000, first 1\n"),
+        ("fail=chance:0,seed:9,after:100000000", "failed 0, first 0\n"),
+        ("fail=every:1,above:990,from:victim", "failed 10, first 991\n"),
     ] {
         let found = victim("tool-words", words);
         let found = found.strip_prefix(
@@ -106,6 +109,16 @@ fn words_in_the_environment_start_tools() {
         );
         assert_eq!(found.unwrap_or(&victim("tool-words", words)), said, "{words}");
     }
+}
+
+/// Chance begins where the seed says, in each process.
+#[test]
+fn chance_can_be_repeated() {
+    let [one, again, other] =
+        [5, 5, 6].map(|seed| victim("tool-chance", &format!("fail=chance:0.3,seed:{seed}")));
+    assert!(one == again && one != other, "{one} {again} {other}");
+    let failed: u32 = one.split([' ', ',']).nth(1).and_then(|n| n.parse().ok()).expect("a number");
+    assert!((200..400).contains(&failed), "{one}");
 }
 
 /// A word that nobody knows is refused with those that there are, and nothing is started.
@@ -211,4 +224,183 @@ fn allocators_own_view_goes_on_working() {
             ["Arena 0:\nsystem bytes", "max mmap bytes   =          0\n<malloc version=\"1\">"];
         assert!(early.stderr.starts_with(stats) && early.stderr.contains(info), "{link:?}: {}", early.stderr);
     }
+}
+
+/// Nothing is installed in a process that was not asked for.
+#[test]
+fn no_signal_handler_and_no_timer_that_was_not_asked_for() {
+    let folder = folder("tools-quiet");
+    let program =
+        compile(&root().join("tests/c/tools_quiet.c"), &folder.join("quiet"), Link::None).arg("-fno-builtin");
+    let program = program.run();
+    let says = |words: &str| {
+        let mut command = Command::new(&program);
+        let words = words.replace("FOLDER", folder.to_str().unwrap());
+        let outcome = run(command.env("LD_PRELOAD", library()).env("MEMHOOK", words));
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+        outcome.stdout
+    };
+    let nothing = "handlers:; blocked:; timers:; others: 0; threads: 1\n";
+    for words in [
+        "",
+        "usage=file:FOLDER/u,data:FOLDER/d trace=FOLDER/t trace=FOLDER/b,binary check=frames:9 fail=nth:1000000 glibc",
+    ] {
+        assert_eq!(says(words), nothing, "{words}");
+    }
+    let asked = nothing.replace("handlers:", "handlers: User defined signal 1");
+    assert_eq!(says("usage=file:FOLDER/u,signal:USR1"), asked);
+    let asked =
+        nothing.replace("handlers:", "handlers: Profiling timer expired").replace("timers:", "timers: 2");
+    assert_eq!(says("usage=file:FOLDER/u,data:FOLDER/d,timer"), asked);
+}
+
+/// No tool waits for the dynamic linker's lock, not to name functions or to walk stacks either.
+#[test]
+fn tools_do_without_the_dynamic_linkers_lock() {
+    let folder = folder("tools-loader");
+    let source = root().join("tests/c/tools_loader.c");
+    let plugin =
+        compile(&source, &folder.join("plugin.so"), Link::None).args(["-shared", "-fPIC", "-DPLUGIN"]);
+    let plugin = plugin.arg("-fno-omit-frame-pointer").run();
+    let program = compile(&source, &folder.join("loader"), Link::None).run();
+    let mut command = Command::new(&program);
+    let words = "usage=file:u trace=t trace=b,binary,unwind:20 trace=f,binary,frames:20 check=report,frames:9 \
+                 fail=nth:1000000,from:libc";
+    command.arg(&plugin).env("LD_PRELOAD", library()).env("MEMHOOK", words).current_dir(&folder);
+    let outcome = run(&mut command);
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (0, "loaded\n"), "{}", outcome.stderr);
+    // What they say has names all the same.
+    let said = "memhook: check: overflow: 1 byte changed behind block ";
+    assert!(
+        outcome.stderr.starts_with(said) && outcome.stderr.contains("plugin_make+"),
+        "{}",
+        outcome.stderr
+    );
+    let text = std::fs::read_to_string(folder.join("t")).unwrap();
+    assert!(text.matches("plugin.so:(plugin_make+").count() > 1000);
+}
+
+/// R12: whatever there is of variables, and of tools.
+#[test]
+fn privileged_process_ignores_every_variable() {
+    // SAFETY: no precondition.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("privileged_process_ignores_every_variable: skipped: needs root to make one");
+        return;
+    }
+    let (program, folder) = (build("check_secure", Link::Shared), folder("tools-secure"));
+    let mut command = Command::new(&program);
+    command.current_dir(&folder).envs([
+        ("MEMHOOK", "usage=data:d trace=t trace=b,binary check"),
+        ("MEMUSAGE_OUTPUT", "m"),
+        ("MEMUSAGE_PROG_NAME", "check_secure"),
+        ("MALLOC_TRACE", "g"),
+        ("MALLOC_CHECK_", "3"),
+        ("MALLOC_PERTURB_", "165"),
+        ("GLIBC_TUNABLES", "glibc.malloc.check=3:glibc.malloc.perturb=165"),
+    ]);
+    let files = || std::fs::read_dir(&folder).unwrap().count();
+    let outcome = run(&mut command);
+    assert_eq!(outcome.stdout, "privileged 0, checked 1\n");
+    assert!(outcome.stderr.starts_with("\nMemory usage summary"), "{}", outcome.stderr);
+    assert_eq!(files(), 3);
+    for file in ["d", "t", "b"] {
+        std::fs::remove_file(folder.join(file)).unwrap();
+    }
+    // SAFETY: a system call only, between fork and exec.
+    unsafe {
+        command.pre_exec(|| match libc::setresuid(65534, 0, 0) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+    let outcome = run(&mut command);
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("privileged 1, checked 0\n", ""));
+    assert_eq!(files(), 0);
+}
+
+/// Every example of the documentation is one that works.
+#[test]
+fn words_of_the_documentation_are_right() {
+    let folder = folder("tools-documented");
+    let program = compile(&root().join("tests/c/tool_victim.c"), &folder.join("victim"), Link::None).run();
+    let mut examples = vec!["usage trace=/tmp/t.%p check".to_owned()];
+    for page in ["README.md", "ARCHITECTURE.md", "docs/TOOLS.md", "docs/MIGRATING.md", "docs/TRACE-FORMAT.md"]
+    {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        for found in text.split("MEMHOOK=").skip(1) {
+            let word = match found.strip_prefix('"') {
+                Some(quoted) => quoted.split('"').next(),
+                None => found.split([' ', '`', '\n', ',', '.']).next(),
+            };
+            examples.extend(word.filter(|word| !word.is_empty()).map(str::to_owned));
+        }
+    }
+    assert!(examples.len() > 7, "{examples:?}");
+    for example in &examples {
+        let words = example.replace("/tmp/", "").replace(",from:libxml2", "");
+        let mut command = Command::new(&program);
+        command.env("LD_PRELOAD", library()).env("MEMHOOK", words).current_dir(&folder);
+        let outcome = run(&mut command);
+        assert!(!outcome.stderr.contains("memhook: "), "{example}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("failed "), "{example}: {}", outcome.stderr);
+    }
+}
+
+/// Memory for the program but not for the tools, or not for long: what cannot be done is said once, and the program
+/// goes on.
+#[test]
+fn tools_that_have_no_memory_say_so() {
+    let folder = folder("tools-memory");
+    let program = compile(&root().join("tests/c/tool_victim.c"), &folder.join("victim"), Link::None).run();
+    let (mut said, mut silent) = (0, 0);
+    for megabytes in 24..60 {
+        let bytes = megabytes << 17;
+        let mut command = Command::new(&program);
+        let words = "usage=file:u trace=b,binary check=report,short fail=nth:1000000";
+        command.env("LD_PRELOAD", library()).env("MEMHOOK", words).current_dir(&folder);
+        // SAFETY: a system call only, between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+                match libc::setrlimit(libc::RLIMIT_AS, &raw const limit) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            });
+        }
+        let outcome = run(&mut command);
+        if outcome.status == 127 || outcome.status == -libc::SIGKILL {
+            continue; // not even loaded
+        }
+        assert_eq!(outcome.status, 0, "{bytes}: {}", outcome.stderr);
+        let (own, ours): (Vec<_>, Vec<_>) =
+            outcome.stderr.lines().partition(|line| line.starts_with("failed "));
+        assert_eq!(own.len(), 1, "{bytes}: {}", outcome.stderr);
+        assert!(ours.iter().all(|line| line.starts_with("memhook: ")), "{bytes}: {ours:?}");
+        let mut once = ours.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), ours.len(), "{bytes}: {ours:?}");
+        said += u32::from(!ours.is_empty());
+        silent += u32::from(ours.is_empty());
+    }
+    assert!(said > 0 && silent > 0, "{said} said something, {silent} nothing");
+}
+
+/// More of a kind than there can be: the reason is the right one.
+#[test]
+fn tools_that_there_are_too_many_of_say_so() {
+    let many = |word: &str, count: usize| victim("tools-many", &[word].repeat(count).join(" "));
+    let said = many("usage=file:/dev/null", 17);
+    assert_eq!(said, "memhook: MEMHOOK: usage: not started: there are too many\nfailed 0, first 0\n");
+    let said = many("usage=file:/dev/null,signal:USR2", 2);
+    assert_eq!(
+        said,
+        "memhook: MEMHOOK: usage: not started: somebody else has its signal\nfailed 0, first 0\n"
+    );
+    let said = many("trace=/dev/null", 9);
+    assert_eq!(said, "memhook: trace: /dev/null: too many traces at once\nfailed 0, first 0\n");
+    let said = many("check", 2);
+    assert_eq!(said, "memhook: MEMHOOK: check: blocks are being checked already\nfailed 0, first 0\n");
 }

@@ -1,10 +1,32 @@
 //! Memory past all hooks: the backend's, and the library's own.
 
-use super::Block;
+use super::{Block, with_errno_kept};
 use crate::backend;
 use crate::dispatch;
+use crate::guard;
 use crate::scratch;
 use crate::start;
+
+/// Asks the backend with no hook in the way, also where it calls an entry point itself: some allocators only
+/// forward one function to another, by its name.
+#[inline(always)]
+fn past_hooks<T>(ask: impl FnOnce() -> T) -> T {
+    start::ensure();
+    match guard::known() {
+        Some(record) if !record.is_at_rest() => ask(),
+        _ => outside_callbacks(ask),
+    }
+}
+
+#[inline(never)]
+fn outside_callbacks<T>(ask: impl FnOnce() -> T) -> T {
+    let suspended = with_errno_kept(|| guard::record().filter(|record| record.suspend()));
+    let answer = ask();
+    if let Some(record) = suspended {
+        record.resume();
+    }
+    answer
+}
 
 /// A callback in one of glibc's variables is known by its answer: is it a block of the backend's?
 fn noted(block: Block) -> Block {
@@ -23,9 +45,8 @@ fn noted(block: Block) -> Block {
 /// Allowed inside a callback.
 #[unsafe(no_mangle)]
 pub extern "C" fn memhook_backend_malloc(requested: usize) -> Block {
-    start::ensure();
-    // SAFETY: `ensure` resolves.
-    noted(unsafe { backend::malloc(requested) })
+    // SAFETY: `past_hooks` resolves.
+    noted(past_hooks(|| unsafe { backend::malloc(requested) }))
 }
 
 /// The allocator below, past all hooks: as calloc(3).
@@ -39,9 +60,8 @@ pub extern "C" fn memhook_backend_malloc(requested: usize) -> Block {
 /// Allowed inside a callback.
 #[unsafe(no_mangle)]
 pub extern "C" fn memhook_backend_calloc(count: usize, each: usize) -> Block {
-    start::ensure();
-    // SAFETY: `ensure` resolves.
-    noted(unsafe { backend::calloc(count, each) })
+    // SAFETY: `past_hooks` resolves.
+    noted(past_hooks(|| unsafe { backend::calloc(count, each) }))
 }
 
 /// The allocator below, past all hooks: as realloc(3).
@@ -59,9 +79,8 @@ pub extern "C" fn memhook_backend_calloc(count: usize, each: usize) -> Block {
 /// `block` is NULL or a block of the backend.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memhook_backend_realloc(block: Block, requested: usize) -> Block {
-    start::ensure();
-    // SAFETY: `ensure` resolves; the block is the caller's contract.
-    noted(unsafe { backend::realloc(block, requested) })
+    // SAFETY: `past_hooks` resolves; the block is the caller's contract.
+    noted(past_hooks(|| unsafe { backend::realloc(block, requested) }))
 }
 
 /// The allocator below, past all hooks: as memalign(3).
@@ -75,9 +94,8 @@ pub unsafe extern "C" fn memhook_backend_realloc(block: Block, requested: usize)
 /// Allowed inside a callback.
 #[unsafe(no_mangle)]
 pub extern "C" fn memhook_backend_memalign(alignment: usize, requested: usize) -> Block {
-    start::ensure();
-    // SAFETY: `ensure` resolves.
-    noted(unsafe { backend::memalign(alignment, requested) })
+    // SAFETY: `past_hooks` resolves.
+    noted(past_hooks(|| unsafe { backend::memalign(alignment, requested) }))
 }
 
 /// The allocator below, past all hooks: as free(3).
@@ -96,9 +114,8 @@ pub extern "C" fn memhook_backend_memalign(alignment: usize, requested: usize) -
 /// that no interceptor owns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memhook_backend_free(block: Block) {
-    start::ensure();
-    // SAFETY: `ensure` resolves; the block is the caller's contract.
-    unsafe { backend::free(block) }
+    // SAFETY: `past_hooks` resolves; the block is the caller's contract.
+    past_hooks(|| unsafe { backend::free(block) })
 }
 
 /// The allocator below, past all hooks: as malloc_usable_size(3).
@@ -116,9 +133,8 @@ pub unsafe extern "C" fn memhook_backend_free(block: Block) {
 /// As `memhook_backend_free()`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memhook_backend_usable_size(block: Block) -> usize {
-    start::ensure();
-    // SAFETY: `ensure` resolves; the block is the caller's contract.
-    unsafe { backend::usable_size(block) }
+    // SAFETY: `past_hooks` resolves; the block is the caller's contract.
+    past_hooks(|| unsafe { backend::usable_size(block) })
 }
 
 /// Memory of the library's own, which no allocator knows: for callbacks that need some whatever

@@ -153,11 +153,12 @@ pub unsafe extern "C" fn memhook_chain_observe(
 ///
 /// # Returns
 ///
-/// As `memhook_unregister()`, and:
-///
+/// - 0: it is out of it, and gone if no chain named it any more, as for `memhook_unregister()`.
+/// - `EINPROGRESS`: it is out of it and in no other, and still in use, as for `memhook_unregister()`.
+/// - `EALREADY`: it is out of it; it was being unregistered already.
 /// - `EINVAL`: there is no such chain object, or it was consumed.
 /// - `EBUSY`: another thread is using the chain object.
-/// - `ESRCH`: also where the hook is not in it.
+/// - `ESRCH`: no hook has this id, or the hook is not in the chain object.
 ///
 /// # Threads
 ///

@@ -3,16 +3,9 @@
 use crate::abi::*;
 use crate::guard::{self, Record};
 use crate::local;
-use crate::sys::stack::Bounds;
+use crate::sys::stack::{self, Stack};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
-
-/// What a thread remembers of its stack.
-struct Memory {
-    /// The thread that it is about, as a record's identity.
-    thread: core::cell::Cell<u64>,
-    bounds: core::cell::Cell<Bounds>,
-}
 
 static KEY: AtomicU32 = AtomicU32::new(0);
 
@@ -22,31 +15,21 @@ fn end_of_stack(record: &'static Record, stack_pointer: usize) -> Option<usize> 
     let mut key = KEY.load(Ordering::Relaxed);
     if key == 0 {
         // Two threads that come first at the same time use up two keys.
-        key = local::create(size_of::<Memory>())?;
+        key = local::create(size_of::<Stack>())?;
         // ORDERING [none]: Relaxed. The key alone.
         KEY.store(key, Ordering::Relaxed);
     }
     // SAFETY: null, or memory of this thread, of this size; zero is valid.
-    let memory = unsafe { local::of(record, key).cast::<Memory>().as_ref() }?;
-    let bounds = memory.bounds.get();
-    if let (true, Some(end)) = (memory.thread.get() == record.identity(), bounds.end(stack_pointer)) {
-        return Some(end);
-    }
-    if memory.thread.get() == record.identity() && !bounds.may_have_grown_to(stack_pointer) {
-        // A signal's stack or a coroutine's.
-        return None;
-    }
-    let bounds = Bounds::find(stack_pointer);
-    memory.thread.set(record.identity());
-    memory.bounds.set(bounds);
-    bounds.end(stack_pointer)
+    let stack = unsafe { local::of(record, key).cast::<Stack>().as_ref() }?;
+    stack.end(record.identity(), stack_pointer)
 }
 
 /// From where a call came: its caller, the caller of that, and so on.
 ///
 /// The first address is `call->caller`. The others are found by frame pointers, in functions that were compiled with
 /// them (`-fno-omit-frame-pointer`): behind one that was not, addresses may be missing, and one may be wrong. Never reads
-/// outside the thread's stack. On a signal's alternate stack or a coroutine's the caller is all.
+/// outside the thread's stack. On a signal's alternate stack or a coroutine's the caller is all. (Where the program made
+/// the thread's stack itself, what is below that in the same mapping passes for a part of it.)
 ///
 /// # Parameters
 ///
@@ -101,6 +84,7 @@ pub unsafe extern "C" fn memhook_frames(
     {
         // SAFETY: on this thread's stack, between the entry point's caller and the end.
         let [next, back] = unsafe { *(frame as *const [usize; 2]) };
+        let back = stack::plain(back);
         if back < 4096 {
             break;
         }

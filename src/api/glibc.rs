@@ -6,7 +6,11 @@ use crate::start;
 
 type Place = *mut *mut ();
 
+#[inline(always)]
 fn variable(kind: usize, frame: usize) -> Place {
+    if let Some(place) = glibc::variable_at_once(kind, frame) {
+        return place;
+    }
     // Leaves errno as it is.
     start::ensure_for_variables();
     super::with_errno_kept(|| glibc::variable(kind, frame))

@@ -98,7 +98,8 @@ unsafe fn read_interceptor(table: *const memhook_interceptor) -> Result<(Table, 
         | MEMHOOK_THIS_THREAD
         | MEMHOOK_OF_NOBODY
         | MEMHOOK_WANTS_FRAMES
-        | MEMHOOK_SEES_NULL;
+        | MEMHOOK_SEES_NULL
+        | MEMHOOK_SEES_REFUSED;
     let makes = table.malloc.is_some() || table.memalign.is_some();
     let callbacks = table.malloc.is_some()
         || table.realloc.is_some()

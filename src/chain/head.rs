@@ -306,6 +306,14 @@ impl Head {
         unsafe { &*self.view.get() }
     }
 
+    /// Whether observers are all that its calls meet.
+    #[inline(always)]
+    pub(crate) fn is_observing(&self) -> bool {
+        // ORDERING [none]: Relaxed. Written once.
+        let mode = self.mode.load(Ordering::Relaxed);
+        mode == Mode::Observing as u32 || mode == Mode::ObservingFrames as u32
+    }
+
     /// The chain.
     ///
     /// # Safety

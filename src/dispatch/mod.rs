@@ -14,6 +14,7 @@ mod lists;
 mod next;
 mod observe;
 mod points;
+mod refused;
 mod resize;
 mod single;
 mod tell;
@@ -225,7 +226,7 @@ fn through(call: &memhook_call, how: How, view: &View, record: &Record) -> *mut 
         }
         How::Realloc { bytes } => (walk.realloc(core::ptr::null_mut(), bytes), BY_REALLOC),
         How::Memalign { alignment, bytes } => (walk.memalign(alignment, bytes), BY_MEMALIGN),
-        How::Refuse(_) => (how.ask_backend(call.entry), BY_MALLOC),
+        How::Refuse(_) => (refused::show::<false>(call, view.interceptors.get(), record), BY_MALLOC),
     };
     if block.is_null() {
         record.set_errno(match how {

@@ -6,7 +6,7 @@
 //! # Invariants
 //!
 //! 1. A `memhook_next` that a callback is given points to a live [`Place`] on the stack below it, or to
-//!    [`END`]: to something that begins with its operations.
+//!    [`END`] or [`NOTHING`]: to something that begins with its operations.
 //! 2. A walk is used in the read section in which it was made.
 
 use super::How;
@@ -56,6 +56,14 @@ pub(crate) static END: &Operations = &Operations {
     is_backend: |_| true,
 };
 
+/// Nobody stands behind a call that is refused. What does not make blocks leads to the backend.
+static NOTHING: &Operations = &Operations {
+    malloc: |_, _| super::refuse(libc::ENOMEM),
+    realloc: |_, _, _| super::refuse(libc::ENOMEM),
+    memalign: |_, _, _| super::refuse(libc::ENOMEM),
+    ..*END
+};
+
 /// What stands behind a place of a walk.
 static WALK: &Operations = &Operations {
     // SAFETY: the caller's contract. The same for those below.
@@ -80,6 +88,11 @@ static WALK: &Operations = &Operations {
 #[inline(always)]
 pub(super) fn end() -> *mut memhook_next {
     (&raw const END).cast_mut().cast()
+}
+
+/// The `next` of a call that is refused, whoever is asked.
+pub(super) fn nothing() -> *mut memhook_next {
+    (&raw const NOTHING).cast_mut().cast()
 }
 
 /// # Safety

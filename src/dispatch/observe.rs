@@ -12,6 +12,13 @@ use crate::grace::Brief;
 use crate::guard::Call;
 use core::ffi::c_void;
 
+/// The section of a call of this file, on a head for such calls. The entry point has led here by another
+/// head, perhaps: the one in force may have interceptors by now.
+#[inline(always)]
+fn observing_section(frame: usize) -> Option<(Brief, &'static Head)> {
+    short_section(frame).filter(|(_, head)| head.is_observing())
+}
+
 /// Asks the backend for a block and tells observers of it. What is to be told is complete in the
 /// thread's record, and in no register, when the backend is asked. `ARRAY`: it has numbers of elements, which
 /// are to be taken back.
@@ -63,7 +70,7 @@ pub(crate) unsafe extern "C" fn observed_malloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    let Some((section, head)) = short_section(frame) else {
+    let Some((section, head)) = observing_section(frame) else {
         // SAFETY: the caller's contract is malloc's.
         return unsafe { points::malloc(requested, frame, caller) };
     };
@@ -78,7 +85,7 @@ pub(crate) unsafe extern "C" fn observed_calloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    let Some((section, head)) = short_section(frame) else {
+    let Some((section, head)) = observing_section(frame) else {
         // SAFETY: the caller's contract is calloc's.
         return unsafe { points::calloc(count, each, frame, caller) };
     };
@@ -93,7 +100,7 @@ pub(crate) unsafe extern "C" fn observed_free(block: *mut c_void, frame: usize, 
     if block.is_null() {
         return;
     }
-    let Some((section, head)) = short_section(frame) else {
+    let Some((section, head)) = observing_section(frame) else {
         // SAFETY: the caller's contract is free's.
         return unsafe { points::free(block, frame, caller) };
     };
@@ -122,7 +129,7 @@ pub(crate) unsafe extern "C" fn observed_realloc(
     frame: usize,
     caller: usize,
 ) -> *mut c_void {
-    let Some((section, head)) = short_section(frame) else {
+    let Some((section, head)) = observing_section(frame) else {
         // SAFETY: the caller's contract is realloc's.
         return unsafe { points::realloc(block, requested, frame, caller) };
     };

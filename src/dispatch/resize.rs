@@ -3,19 +3,26 @@
 use super::inner;
 use super::lists::Lists;
 use super::next::Walk;
-use super::{Ask, How, note, refuse, tell};
+use super::{Ask, How, note, refuse, refused, tell};
 use crate::chain;
 use crate::grace::{self, Section};
 use crate::guard::{self, Record};
 use crate::ownership;
 use core::ffi::c_void;
 
-/// Tells observers of a reallocarray that cannot be met.
+/// Tells of a realloc that cannot be met: those who want to see it, and observers.
 #[cold]
-fn refuse_resize(ask: Ask, record: &Record, section: Section) {
+fn refuse_resize(ask: Ask, owner: u16, record: &Record, section: Section) {
     let view = chain::current(&section).view(record);
     let call = ask.call(record);
     tell::before(record, view.realloc_begin, &call);
+    if owner == 0 {
+        refused::show::<false>(&call, view.of_strays.get(), record);
+    } else {
+        refused::show::<false>(&call, view.keepers.get(), record);
+        // SAFETY: in the section of the call.
+        refused::show::<true>(&call, unsafe { ownership::members(owner) }, record);
+    }
     tell::before(record, view.realloc_abort, &call);
 }
 
@@ -34,7 +41,7 @@ pub(super) fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
     let how = if hopeless { How::Refuse(libc::ENOMEM) } else { how };
     let How::Realloc { bytes } = how else {
         if let Some(section) = entered {
-            refuse_resize(ask, record, section);
+            refuse_resize(ask, owner, record, section);
         }
         return how.ask_backend(ask.entry);
     };
@@ -84,6 +91,8 @@ pub(super) fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
         if done {
             tell::after(record, view.realloc_commit, &call, new);
         } else {
+            // As for `after`.
+            grace::retract_interceptor(record, 0);
             tell::before(record, view.realloc_abort, &call);
         }
     }

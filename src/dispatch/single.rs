@@ -49,7 +49,7 @@ fn malloc_of_many(section: Brief, requested: usize, caller: usize) -> *mut c_voi
 }
 
 /// What the interceptor gave, which may be nothing, is to be marked and counted, and observers are to be
-/// told. The interceptor counts as entered until the end.
+/// told. The interceptor counts as entered until that.
 #[inline(never)]
 pub(super) fn made(section: Brief, block: *mut c_void, head: &Head, errno: i32) -> *mut c_void {
     let record = section.record();

@@ -25,10 +25,14 @@ pub(super) fn after(record: &Record, all: Array<Told<AfterAlloc>>, call: &memhoo
 #[inline(never)]
 fn any_before(record: &Record, all: Array<Told<Before>>, call: &memhook_call) {
     each_before(record, all, call);
+    // Interceptors are next, of which one may never return.
+    grace::retract_observer(record);
 }
 
 #[inline(never)]
 fn any_after(record: &Record, all: Array<Told<AfterAlloc>>, call: &memhook_call, block: *mut c_void) {
+    // The interceptors have returned, and what they made is counted; an observer may never return.
+    grace::retract_interceptor(record, 0);
     each_after(record, all, call, block);
 }
 

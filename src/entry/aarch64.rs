@@ -4,11 +4,13 @@
 macro_rules! jump_through_table {
     ($current:path, $entry:ident) => {
         core::arch::naked_asm!(
+            ".cfi_startproc",
             "hint #34",
             "adrp x16, {current}",
             "ldr x16, [x16, :lo12:{current}]",
             "ldr x16, [x16, #{offset}]",
             "br x16",
+            ".cfi_endproc",
             current = sym $current,
             offset = const $entry as usize * 8,
         )
@@ -53,10 +55,12 @@ macro_rules! add_frame_and_caller {
     ($target:path, 3) => { add_frame_and_caller!(@ $target, "x3", "x4") };
     (@ $target:path, $frame:literal, $caller:literal) => {
         core::arch::naked_asm!(
+            ".cfi_startproc",
             "hint #34",
             concat!("mov ", $frame, ", sp"),
             concat!("mov ", $caller, ", x30"),
             "b {target}",
+            ".cfi_endproc",
             target = sym $target,
         )
     };

@@ -30,7 +30,9 @@
 	.globl NAME(name);                                                                     \
 	.type NAME(name), %function;                                                           \
 NAME(name):                                                                                    \
+	.cfi_startproc;                                                                        \
 	JUMP(offset);                                                                          \
+	.cfi_endproc;                                                                          \
 	.size NAME(name), . - NAME(name)
 
 	.hidden memhook_current

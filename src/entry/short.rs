@@ -50,11 +50,11 @@ macro_rules! ways_out {
         concat!(
             "9:\n",
             "push rdi\n",
-            ".cfi_adjust_cfa_offset 8\n",
+            ".cfi_def_cfa_offset 16\n",
             "mov rdi, rcx\n",
             "call {give_up}\n",
             "pop rdi\n",
-            ".cfi_adjust_cfa_offset -8\n",
+            ".cfi_def_cfa_offset 8\n",
             "8:\n",
             "jmp {way}\n",
         )
@@ -68,10 +68,10 @@ macro_rules! begin_frame {
             "mov rdx, qword ptr [rcx + {errno}]\n",
             "mov edx, dword ptr [rdx]\n",
             "push rbx\n",
-            ".cfi_adjust_cfa_offset 8\n",
-            ".cfi_rel_offset rbx, 0\n",
+            ".cfi_def_cfa_offset 16\n",
+            ".cfi_offset rbx, -16\n",
             "sub rsp, 16\n",
-            ".cfi_adjust_cfa_offset 16\n",
+            ".cfi_def_cfa_offset 32\n",
             "mov qword ptr [rsp], rcx\n",
             "mov qword ptr [rsp + 8], rdx\n",
         )
@@ -102,14 +102,15 @@ macro_rules! ended_late {
     };
 }
 
-/// Gives the frame up.
+/// Gives the frame up. What follows the jump or return behind it begins with the frame in place.
 macro_rules! end_frame {
     () => {
         concat!(
+            ".cfi_remember_state\n",
             "add rsp, 16\n",
-            ".cfi_adjust_cfa_offset -16\n",
+            ".cfi_def_cfa_offset 16\n",
             "pop rbx\n",
-            ".cfi_adjust_cfa_offset -8\n",
+            ".cfi_def_cfa_offset 8\n",
             ".cfi_restore rbx\n",
         )
     };
@@ -188,15 +189,16 @@ short! {
         "mov rax, rbx",
         end_frame!(),
         "ret",
-        ".cfi_adjust_cfa_offset 24",
+        ".cfi_restore_state",
         "6:",
         "mov rdi, qword ptr [rsp]",
         "call {nothing}",
         end_frame!(),
         "ret",
-        ".cfi_adjust_cfa_offset 24",
+        ".cfi_restore_state",
         ended_late!(),
-        ".cfi_adjust_cfa_offset -24",
+        ".cfi_def_cfa_offset 8",
+        ".cfi_restore rbx",
         ways_out!(),
     ],
     call = const MALLOC_CALL,
@@ -228,9 +230,10 @@ short! {
         end_frame!(),
         // Its section is over. What it tells of, another thread may own from here on.
         "jmp qword ptr [rip + {backend} + 8]",
-        ".cfi_adjust_cfa_offset 24",
+        ".cfi_restore_state",
         ended_late!(),
-        ".cfi_adjust_cfa_offset -24",
+        ".cfi_def_cfa_offset 8",
+        ".cfi_restore rbx",
         ways_out!(),
         "4:",
         "ret",
@@ -269,7 +272,7 @@ short! {
         "mov rax, rbx",
         end_frame!(),
         "ret",
-        ".cfi_adjust_cfa_offset 24",
+        ".cfi_restore_state",
         "6:",
         "mov rdi, rcx",
         "mov rsi, rax",
@@ -277,9 +280,10 @@ short! {
         "call {made}",
         end_frame!(),
         "ret",
-        ".cfi_adjust_cfa_offset 24",
+        ".cfi_restore_state",
         ended_late!(),
-        ".cfi_adjust_cfa_offset -24",
+        ".cfi_def_cfa_offset 8",
+        ".cfi_restore rbx",
         ways_out!(),
     ],
     END = sym END,
@@ -321,9 +325,10 @@ short! {
         close!(),
         end_frame!(),
         "ret",
-        ".cfi_adjust_cfa_offset 24",
+        ".cfi_restore_state",
         ended_late!(),
-        ".cfi_adjust_cfa_offset -24",
+        ".cfi_def_cfa_offset 8",
+        ".cfi_restore rbx",
         // The section goes with it.
         "6:",
         "mov rsi, rsp",

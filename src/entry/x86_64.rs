@@ -4,8 +4,10 @@
 macro_rules! jump_through_table {
     ($current:path, $entry:ident) => {
         core::arch::naked_asm!(
+            ".cfi_startproc",
             "mov rax, qword ptr [rip + {current}]",
             "jmp qword ptr [rax + {offset}]",
+            ".cfi_endproc",
             current = sym $current,
             offset = const $entry as usize * 8,
         )
@@ -46,9 +48,11 @@ macro_rules! add_frame_and_caller {
     ($target:path, 3) => { add_frame_and_caller!(@ $target, "rcx", "r8") };
     (@ $target:path, $frame:literal, $caller:literal) => {
         core::arch::naked_asm!(
+            ".cfi_startproc",
             concat!("mov ", $frame, ", rsp"),
             concat!("mov ", $caller, ", qword ptr [rsp]"),
             "jmp {target}",
+            ".cfi_endproc",
             target = sym $target,
         )
     };
@@ -106,11 +110,15 @@ macro_rules! hand_on_variadic {
         core::arch::naked_asm!(
             ".cfi_startproc",
             "push r9",
+            ".cfi_adjust_cfa_offset 8",
             "push r8",
+            ".cfi_adjust_cfa_offset 8",
             "push rcx",
+            ".cfi_adjust_cfa_offset 8",
             "push rdx",
+            ".cfi_adjust_cfa_offset 8",
             "push rsi",
-            ".cfi_adjust_cfa_offset 40",
+            ".cfi_adjust_cfa_offset 8",
             "mov rsi, rsp",
             "mov edx, 5",
             "lea rcx, [rsp + 48]",

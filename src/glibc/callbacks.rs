@@ -3,7 +3,7 @@
 
 use super::frame::Frame;
 use super::set::{self, Set};
-use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, in_force, released};
+use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, Values, in_force, released};
 use crate::abi::*;
 use crate::dispatch::{self, Request};
 use crate::ownership;
@@ -65,6 +65,7 @@ unsafe fn caller(call: *const memhook_call) -> *const c_void {
 /// # Safety
 ///
 /// `next` and `call` are those of the interceptor's callback which is running.
+#[inline(always)]
 unsafe fn make(
     next: *mut memhook_next,
     callback: Callback,
@@ -78,6 +79,17 @@ unsafe fn make(
     if block.is_null() || is_backends {
         return block;
     }
+    // SAFETY: the caller's contract.
+    unsafe { made_by_set(next, values, block) }
+}
+
+/// The callbacks in the variables have made a block that is not the backend's.
+///
+/// # Safety
+///
+/// As [`make`].
+#[inline(never)]
+unsafe fn made_by_set(next: *mut memhook_next, values: Values, block: *mut c_void) -> *mut c_void {
     if let Some(set) = set::changed(&values) {
         // SAFETY: the caller's contract.
         unsafe { dispatch::claim(next, set.hook()) };
@@ -174,6 +186,7 @@ unsafe extern "C" fn free(
 /// # Safety
 ///
 /// `call` and `user` are those of a callback of [`table_for_set`].
+#[inline(always)]
 unsafe fn take_back(
     kind: usize,
     request: Request,
@@ -228,6 +241,7 @@ unsafe extern "C" fn usable_size_own(
 
 /// What stands in a variable before the first call: saved unseen and called later, it does what
 /// malloc does then.
+#[inline(always)]
 pub(super) fn initial(kind: usize) -> Callback {
     match kind {
         MALLOC => initial_malloc as Callback,
@@ -237,9 +251,10 @@ pub(super) fn initial(kind: usize) -> Callback {
     }
 }
 
-/// Whether this is what [`initial`] gives for some variable.
-pub(super) fn is_initial(callback: Callback) -> bool {
-    [MALLOC, REALLOC, MEMALIGN].iter().any(|&kind| initial(kind) == callback)
+/// Whether this is what [`initial`] gives for the variable.
+#[inline(always)]
+pub(super) fn is_initial(kind: usize, callback: Callback) -> bool {
+    kind != FREE && callback == initial(kind)
 }
 
 unsafe extern "C" fn initial_malloc(requested: usize, caller: *const c_void) -> *mut c_void {

@@ -59,8 +59,12 @@ impl Blocks {
         }
     }
 
+    #[inline(always)]
     fn have(&self, block: *mut c_void) -> bool {
-        self.first.iter().chain(&self.last).any(|place| place.get() == block)
+        let count = self.count.get();
+        let is_it = |place: &Cell<*mut c_void>| place.get() == block;
+        self.first.iter().take(count).any(is_it)
+            || (count > REMEMBERED && self.last.iter().take(count - REMEMBERED).any(is_it))
     }
 }
 
@@ -86,6 +90,7 @@ const DEPTH: usize = 32;
 
 impl Frame {
     /// The innermost frame of the thread; in a callback only.
+    #[inline(always)]
     pub(super) fn of(record: &Record) -> Option<&Frame> {
         // ORDERING [none]: Relaxed. Written by this thread.
         let inner = record.inner.load(Ordering::Relaxed).cast::<Frame>();
@@ -94,11 +99,13 @@ impl Frame {
     }
 
     /// The copy of a variable.
+    #[inline(always)]
     pub(super) fn copy(&self, kind: usize) -> Option<&Variable> {
         self.copies.get(kind)
     }
 
     /// What stands in the variables for the calling thread's next call.
+    #[inline(always)]
     pub(super) fn values() -> Values {
         match guard::record().and_then(Frame::of) {
             Some(frame) => core::array::from_fn(|kind| frame.value(kind)),
@@ -111,6 +118,9 @@ impl Frame {
     ///
     /// What it leaves in its copies is carried to the variables, except for an `owner`, which takes a block
     /// back, that is not in force there: it must not come back with its blocks.
+    ///
+    /// In line, as the callers know what the request is; and a backtrace has a frame less.
+    #[inline(always)]
     pub(super) fn run(
         mut values: Values,
         callback: Callback,
@@ -136,11 +146,14 @@ impl Frame {
             blocks: Blocks::new(),
         };
         let record = guard::record();
-        // ORDERING [none]: Relaxed. The program's variable.
-        let memory: Values = core::array::from_fn(|kind| place(kind).load(Ordering::Relaxed));
+        let memory = owner.filter(|_| plain).map(|_| in_memory());
         let own = (&raw const frame).cast_mut().cast::<c_void>();
-        // ORDERING [none]: Relaxed. Read by this thread, and by others whether it is null.
-        let outer = record.map(|record| record.inner.swap(own, Ordering::Relaxed));
+        // ORDERING [none]: Relaxed. Written by this thread.
+        let outer = record.map(|record| record.inner.load(Ordering::Relaxed));
+        if let Some(record) = record {
+            // ORDERING [none]: Relaxed. Read by this thread, and by others whether it is null.
+            record.inner.store(own, Ordering::Relaxed);
+        }
         if plain {
             // After `inner`: who counts us as entered finds us inside, and who does not sees the number change.
             // ORDERING [window]: AcqRel. Before the callback takes itself out. Other end: `entered`.
@@ -154,18 +167,10 @@ impl Frame {
             // ORDERING [none]: Relaxed. As above.
             record.inner.store(outer, Ordering::Relaxed);
         }
-        match owner {
-            None => frame.carry(record.and_then(Frame::of)),
-            Some(set) if plain => {
-                for (kind, to) in
-                    memory.into_iter().enumerate().filter(|&(kind, to)| set.callback(kind) != to)
-                {
-                    let from = set.callback(kind);
-                    // ORDERING [none]: Relaxed and Relaxed. The program's variable.
-                    let _ = place(kind).compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
-                }
-            }
-            Some(_) => {}
+        match (owner, memory) {
+            (None, _) => frame.carry(record.and_then(Frame::of)),
+            (Some(set), Some(memory)) => put_back(set, memory),
+            _ => {}
         }
         if plain {
             // ORDERING [none]: Relaxed. See `alone`.
@@ -174,6 +179,7 @@ impl Frame {
         (result, frame.blocks.have(result))
     }
 
+    #[inline(always)]
     fn call(&self, callback: Callback, call: impl FnOnce() -> *mut c_void) -> *mut c_void {
         let running = Running { callback, touched: Cell::new(0), outer: self.running.get() };
         self.running.set(&raw const running);
@@ -183,24 +189,24 @@ impl Frame {
     }
 
     /// Takes what was changed in the copies to the variables, or to the copies of the outer callback.
+    #[inline(always)]
     fn carry(&self, outer: Option<&Frame>) {
         for (kind, (copy, &given)) in self.copies.iter().zip(&self.given).enumerate() {
             // ORDERING [none]: Relaxed. Written by this thread.
             let left = copy.load(Ordering::Relaxed);
             if left != given {
-                let to = outer.and_then(|frame| frame.copy(kind)).unwrap_or_else(|| place(kind));
-                // ORDERING [none]: Relaxed. The program's variable: its own synchronisation orders it.
-                to.store(left, Ordering::Relaxed);
+                carry_to(outer, kind, left);
             }
         }
     }
 
     /// What stands in a variable for the callback: its own copy, or, where it writes to plain memory, that.
+    #[inline(always)]
     fn value(&self, kind: usize) -> Callback {
         // ORDERING [none]: Relaxed. Written by this thread.
         let copy = self.copies.get(kind).map_or(NOBODY, |copy| copy.load(Ordering::Relaxed));
         let value = match self.given.get(kind) {
-            Some(&given) if given == copy && is_plain_memory() => {
+            Some(&given) if is_plain_memory() && given == copy => {
                 // ORDERING [none]: Relaxed. The program's variable.
                 let memory = place(kind).load(Ordering::Relaxed);
                 // ORDERING [none]: Relaxed. See `run`.
@@ -210,7 +216,7 @@ impl Frame {
             }
             _ => copy,
         };
-        if callbacks::is_initial(value) { NOBODY } else { value }
+        if value.is_null() || callbacks::is_initial(kind, value) { NOBODY } else { value }
     }
 
     /// Whether a callback of this thread may be called by one. Not by itself if it forgot to take itself out
@@ -230,6 +236,7 @@ impl Frame {
     }
 
     /// The innermost callback asks for a variable.
+    #[inline(always)]
     pub(super) fn touch(&self, kind: usize) {
         // SAFETY: null, or on the stack of a `call` that has not returned.
         if let Some(running) = unsafe { self.running.get().as_ref() } {
@@ -242,12 +249,50 @@ impl Frame {
     fn callback_for(&self, request: Request) -> Option<Callback> {
         let (kind, block) = aim(request);
         let callback = self.value(kind);
+        if callback.is_null() {
+            return None;
+        }
         let foreign = !block.is_null() && block != self.subject && set::changes_pointers(kind, callback);
-        (!callback.is_null() && !foreign && self.may_call(kind, callback)).then_some(callback)
+        (!foreign && self.may_call(kind, callback)).then_some(callback)
+    }
+
+    /// The answer of that callback.
+    #[inline(never)]
+    fn answer(&self, request: Request, caller: usize) -> Option<*mut c_void> {
+        let callback = self.callback_for(request)?;
+        let block = self.call(callback, || perform(callback, request, caller as *const c_void));
+        if !block.is_null() && !self.blocks.have(block) {
+            set::own(callback, block);
+        }
+        Some(block)
+    }
+}
+
+#[cold]
+fn carry_to(outer: Option<&Frame>, kind: usize, left: Callback) {
+    let to = outer.and_then(|frame| frame.copy(kind)).unwrap_or_else(|| place(kind));
+    // ORDERING [none]: Relaxed. The program's variable: its own synchronisation orders it.
+    to.store(left, Ordering::Relaxed);
+}
+
+/// What stands in the variables themselves.
+fn in_memory() -> Values {
+    // ORDERING [none]: Relaxed. The program's variable.
+    core::array::from_fn(|kind| place(kind).load(Ordering::Relaxed))
+}
+
+/// Plain memory is as it was before the set's callback was called: where that has put a callback of its set
+/// there.
+fn put_back(set: &Set, memory: Values) {
+    for (kind, to) in memory.into_iter().enumerate().filter(|&(kind, to)| set.callback(kind) != to) {
+        let from = set.callback(kind);
+        // ORDERING [none]: Relaxed and Relaxed. The program's variable.
+        let _ = place(kind).compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
 /// What a request is made to: a variable, and the block that it is about.
+#[inline(always)]
 fn aim(request: Request) -> (usize, *mut c_void) {
     match request {
         Request::Malloc { .. } => (MALLOC, core::ptr::null_mut()),
@@ -258,6 +303,7 @@ fn aim(request: Request) -> (usize, *mut c_void) {
 }
 
 /// Calls what stood in the request's variable. NULL for a free.
+#[inline(always)]
 fn perform(callback: Callback, request: Request, caller: *const c_void) -> *mut c_void {
     match request {
         Request::Malloc { bytes } => {
@@ -291,12 +337,9 @@ fn perform(callback: Callback, request: Request, caller: *const c_void) -> *mut 
 unsafe fn answer(inner: *const Inner, request: Request, caller: usize) -> Option<*mut c_void> {
     // SAFETY: `inner` is a frame's first field; invariant 1.
     let frame = unsafe { &*inner.cast::<Frame>() };
-    let callback = frame.callback_for(request)?;
-    let block = frame.call(callback, || perform(callback, request, caller as *const c_void));
-    if !block.is_null() && !frame.blocks.have(block) {
-        set::own(callback, block);
-    }
-    Some(block)
+    let (kind, _) = aim(request);
+    // Usually it has taken itself out.
+    if frame.value(kind).is_null() { None } else { frame.answer(request, caller) }
 }
 
 unsafe fn answered(inner: *const Inner, block: *mut c_void) {

@@ -70,6 +70,7 @@ fn place(kind: usize) -> &'static Variable {
 }
 
 /// Whether the variables are plain memory, which old binaries read and write as they like.
+#[inline(always)]
 fn is_plain_memory() -> bool {
     let [first, ..] = &PLACES;
     // ORDERING [none]: Relaxed. Invariant 1; all are there, or none is.
@@ -83,22 +84,38 @@ static AFTER_MORECORE: Variable = AtomicPtr::new(NOBODY);
 static LAST: [Variable; 4] = [const { AtomicPtr::new(NOBODY) }; 4];
 
 /// The callback in force for the calls of this thread that come from outside all callbacks.
+#[inline(always)]
 fn in_force(kind: usize) -> Callback {
+    if is_plain_memory() { in_plain_memory(kind) } else { own(kind) }
+}
+
+/// What stands in a variable that is not plain memory.
+#[inline(always)]
+fn own(kind: usize) -> Callback {
+    // ORDERING [none]: Relaxed. The program's variable: its own synchronisation orders it.
+    let now = OWN.get(kind).map_or(NOBODY, |variable| variable.load(Ordering::Relaxed));
+    if callbacks::is_initial(kind, now) { settle() } else { now }
+}
+
+/// The same for one that is: the callback that is in force.
+#[inline(always)]
+fn in_plain_memory(kind: usize) -> Callback {
     let now = read(kind);
-    if !is_plain_memory() {
-        return now;
-    }
     let Some(last) = LAST.get(kind) else { return now };
     // ORDERING [none]: Relaxed. A function of the program, which was there before its address was.
     let before = last.load(Ordering::Relaxed);
-    if !now.is_null() {
-        if now != before {
-            // ORDERING [none]: Relaxed. As above.
-            last.store(now, Ordering::Relaxed);
-        }
+    if now == before {
         return now;
     }
-    if before.is_null() {
+    changed_in_plain_memory(kind, last, before, now)
+}
+
+#[cold]
+#[inline(never)]
+fn changed_in_plain_memory(kind: usize, last: &Variable, before: Callback, now: Callback) -> Callback {
+    if !now.is_null() {
+        // ORDERING [none]: Relaxed. As above.
+        last.store(now, Ordering::Relaxed);
         return now;
     }
     // A callback takes itself out of the variable while it calls malloc. Is one doing so?
@@ -120,24 +137,32 @@ fn in_force(kind: usize) -> Callback {
     }
 }
 
+#[inline(always)]
 fn read(kind: usize) -> Callback {
     // ORDERING [none]: Relaxed. The program's variable: its own synchronisation orders it.
     let now = place(kind).load(Ordering::Relaxed);
-    if now.is_null() || !callbacks::is_initial(now) {
-        return now;
-    }
-    // As glibc's initial functions do when they are called first.
+    if callbacks::is_initial(kind, now) { settle() } else { now }
+}
+
+/// As glibc's initial functions do when they are called first.
+#[cold]
+fn settle() -> Callback {
     for kind in [MALLOC, REALLOC, MEMALIGN] {
         let (from, to) = (callbacks::initial(kind), NOBODY);
-        // ORDERING [none]: Relaxed and Relaxed. As above.
+        // ORDERING [none]: Relaxed and Relaxed. The program's variable.
         let _ = place(kind).compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
     }
     NOBODY
 }
 
 /// What stands in all variables.
+#[inline(always)]
 fn all_in_force() -> Values {
-    core::array::from_fn(in_force)
+    if is_plain_memory() {
+        [in_plain_memory(MALLOC), in_plain_memory(REALLOC), in_plain_memory(MEMALIGN), in_plain_memory(FREE)]
+    } else {
+        [own(MALLOC), own(REALLOC), own(MEMALIGN), own(FREE)]
+    }
 }
 
 const ABSENT: u32 = 0;
@@ -192,6 +217,24 @@ unsafe extern "C" fn released(_user: *mut c_void) {
     STATE.store(ABSENT, Ordering::Relaxed);
 }
 
+/// As [`variable`], where there is nothing to be done for it. Leaves errno as it is.
+#[inline(always)]
+pub(crate) fn variable_at_once(kind: usize, frame: usize) -> Option<*mut Callback> {
+    // ORDERING [none]: Relaxed and Relaxed. As in `register`; written by this thread.
+    let (state, record) = (STATE.load(Ordering::Relaxed), guard::known()?);
+    // ORDERING [none]: Relaxed. Written by this thread.
+    let word = record.word.load(Ordering::Relaxed);
+    let Some(running) = Frame::of(record) else {
+        return (state == PRESENT).then(|| place(kind).as_ptr());
+    };
+    // From below the section's frame: whoever opened it has not been left by longjmp.
+    if state != PRESENT || !guard::is_section(word) || frame >= word {
+        return None;
+    }
+    running.touch(kind);
+    Some(running.copy(kind)?.as_ptr())
+}
+
 /// Where the calling thread reads and writes a variable now: inside a callback its own copy, which was
 /// taken at entry, else the process's variable.
 ///
@@ -220,14 +263,33 @@ pub(crate) fn after_morecore() -> *mut Callback {
 core::arch::global_asm!(".weak memhook_glibc_initialize_hook");
 
 /// The library starts. If that is since the program asks for a variable, which is then in force, the first
-/// allocation is yet to come and will be seen: until then the variables hold functions, as in glibc.
+/// allocation is yet to come and will be seen: until then the variables hold functions, as in glibc. Not so for
+/// a shared library: what glibc once did to load it and to look things up for it, it did with malloc.
 pub(crate) fn begin(asked_for: bool) {
-    if !find_old_variables(false) && asked_for {
+    if !find_old_variables(false) && asked_for && !is_used_by_library() {
         for kind in [MALLOC, REALLOC, MEMALIGN] {
             // ORDERING [none]: Relaxed. The program has not asked for the variable yet.
             place(kind).store(callbacks::initial(kind), Ordering::Relaxed);
         }
     }
+}
+
+/// Whether a shared library was compiled with `memhook/glibc.h`.
+fn is_used_by_library() -> bool {
+    let accessors =
+        [c"memhook_glibc_malloc_hook", c"memhook_glibc_realloc_hook", c"memhook_glibc_memalign_hook"];
+    let mut is_program = true;
+    let mut used = false;
+    elf::for_each_object(&mut |object| {
+        if !is_program {
+            for name in accessors {
+                object.for_each_binding(name, &mut |_| used = true);
+            }
+        }
+        is_program = false;
+        !used
+    });
+    used
 }
 
 /// Serves the old variables though no object refers to them: one may come by dlopen.

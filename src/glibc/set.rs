@@ -41,9 +41,9 @@ fn key(values: &Values) -> Callback {
 }
 
 /// Sets learn what stands in the variables beside them.
+#[inline(always)]
 pub(super) fn see(values: &Values) {
-    let key = key(values);
-    for set in SETS.iter().filter(|set| set.key == key) {
+    for set in SETS.iter().filter(|set| set.key == key(values)) {
         for (known, &value) in set.callbacks.iter().zip(values) {
             // ORDERING [none]: Relaxed. A function of the program.
             if !value.is_null() && known.load(Ordering::Relaxed) != value {
@@ -56,6 +56,7 @@ pub(super) fn see(values: &Values) {
 
 /// Whether the callback belongs to a set that changes pointers: then it is called for blocks of its
 /// own only.
+#[inline(always)]
 pub(super) fn changes_pointers(kind: usize, callback: Callback) -> bool {
     !callback.is_null() && SETS.iter().any(|set| set.callback(kind) == callback)
 }

@@ -3,7 +3,7 @@
 //! Never: touches errno, calls into the C library on an allocation call, allocates from a heap.
 
 pub(crate) mod barrier;
-pub(crate) mod callers_stack;
+pub(crate) mod call;
 pub(crate) mod elf;
 pub(crate) mod environment;
 pub(crate) mod exit;

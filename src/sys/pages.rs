@@ -27,15 +27,15 @@ pub(crate) fn touch(at: *mut u8, len: usize) {
     syscall::madvise(at, len, MADV_POPULATE_WRITE);
 }
 
-/// New zeroed memory that a fork child finds zeroed again; `None` where the kernel has none, or cannot.
-pub(crate) fn map_wiped_on_fork(len: usize) -> Option<*mut u8> {
-    let at = map(len)?;
+/// New zeroed memory that a fork child finds zeroed again. `ENOMEM`: the kernel has none; `ENOTSUP`: it cannot.
+pub(crate) fn map_wiped_on_fork(len: usize) -> Result<*mut u8, i32> {
+    let at = map(len).ok_or(libc::ENOMEM)?;
     if syscall::madvise(at, len, libc::MADV_WIPEONFORK) == 0 {
-        return Some(at);
+        return Ok(at);
     }
     // SAFETY: mapped above, and nobody knows it.
     unsafe { unmap(at, len) };
-    None
+    Err(libc::ENOTSUP)
 }
 
 fn usable(result: isize) -> Option<*mut u8> {

@@ -1,5 +1,5 @@
 //! Where a function's frame is, by the unwind tables that compilers write (`.eh_frame`): for one return address, how
-//! to find the next. x86-64.
+//! to find the next.
 //!
 //! `_Unwind_Backtrace` does this and more, and allocates, and takes locks. Only what functions of C, C++, Rust
 //! and the like need is here: frames at a distance from the stack or the frame pointer. Signal frames and
@@ -12,16 +12,19 @@ use super::find::Found;
 pub(crate) struct Row {
     /// Whether the frame is counted from the frame pointer; else from the stack pointer.
     pub(crate) by_frame: bool,
-    /// The frame's end from there: the caller's stack pointer. The return address is 8 bytes before.
+    /// Where the return address is, from the frame's end.
+    pub(crate) returns: i16,
+    /// The frame's end from there: the caller's stack pointer.
     pub(crate) distance: i32,
     /// Where the caller's frame pointer was saved, from the frame's end; 0: nowhere, it is in the register still.
     pub(crate) saved: i32,
 }
 
 /// Numbers of registers in the tables.
-const FRAME: u64 = 6;
-const STACK: u64 = 7;
-const RETURN: u64 = 16;
+const FRAME: u64 = if cfg!(target_arch = "x86_64") { 6 } else { 29 };
+const STACK: u64 = if cfg!(target_arch = "x86_64") { 7 } else { 31 };
+/// Where the return address is: no register on x86-64.
+const RETURN: u64 = if cfg!(target_arch = "x86_64") { 16 } else { 30 };
 
 /// Takes bytes at an address of a loaded object's tables.
 #[derive(Clone, Copy)]
@@ -101,6 +104,7 @@ struct State {
     register: u64,
     distance: i64,
     saved: Option<i64>,
+    returns: Option<i64>,
     /// The frame's end is an expression, or a register was saved in a way that is not known here.
     strange: bool,
     /// There is no caller.
@@ -157,7 +161,10 @@ pub(crate) fn row(found: &Found, pc: usize) -> Option<Row> {
         _ => return None,
     };
     let small = |value: i64| i32::try_from(value).ok();
-    let row = Row { by_frame, distance: small(state.distance)?, saved: small(state.saved.unwrap_or(0))? };
+    // A function that has called another has its return address in its frame.
+    let returns = i16::try_from(state.returns?).ok()?;
+    let row =
+        Row { by_frame, returns, distance: small(state.distance)?, saved: small(state.saved.unwrap_or(0))? };
     (!state.strange && !state.outermost).then_some(row)
 }
 
@@ -227,6 +234,8 @@ fn common(at: usize) -> Option<Common> {
                 // SAFETY: as above.
                 b'R' => form = unsafe { cursor.take::<u8>() },
                 b'L' => cursor.0 = cursor.0.wrapping_add(1),
+                // AArch64: with which key return addresses are signed.
+                b'B' => {}
                 b'P' => {
                     // SAFETY: as above.
                     let own = unsafe { cursor.take::<u8>() };
@@ -318,13 +327,17 @@ fn run(
                 // SAFETY: as above.
                 rule = Some((register, Some(unsafe { cursor.signed() } * common.data)));
             }
+            // AArch64: whether the return address is signed.
+            0x2d => {}
             0x2e => {
                 number();
             }
             _ => return None,
         }
-        if let Some((FRAME, offset)) = rule {
-            state.saved = offset;
+        match rule {
+            Some((FRAME, offset)) => state.saved = offset,
+            Some((RETURN, offset)) => state.returns = offset,
+            _ => {}
         }
         if let Some(by) = advance {
             at = at.wrapping_add((by * common.code) as usize);
@@ -337,7 +350,9 @@ fn run(
 }
 
 fn restore(state: &mut State, initial: &State, register: u64) {
-    if register == FRAME {
-        state.saved = initial.saved;
+    match register {
+        FRAME => state.saved = initial.saved,
+        RETURN => state.returns = initial.returns,
+        _ => {}
     }
 }

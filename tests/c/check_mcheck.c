@@ -23,10 +23,32 @@ static const char *show(const char *what, int status)
     return line;
 }
 
+static void statuses(void)
+{
+    unsigned char *block = do_malloc(24);
+    puts(show("not started", mprobe(block)));
+    printf("mcheck %d, again %d\n", mcheck(tell), mcheck(tell));
+    block = do_malloc(100);
+    puts(show("sound", mprobe(block)));
+    do_free(block);
+    puts(show("freed", mprobe(block)));
+    unsigned char *other = do_malloc(200);
+    puts(show("inside", mprobe(other + 16)));
+    puts(show("no block", mprobe(told)));
+    do_free(block);
+    puts(show("freed twice", 0));
+    do_free(&block);
+    puts(show("no block, freed", 0));
+}
+
 int main(int argc, char **argv)
 {
     static char room[4096];
     setvbuf(stdout, room, _IOFBF, sizeof room);
+    if (argc > 1 && strcmp(argv[1], "statuses") == 0) {
+        statuses();
+        return 0;
+    }
     int pedantic = argc > 1 && strcmp(argv[1], "pedantic") == 0;
     int started = pedantic ? mcheck_pedantic(tell) : mcheck(tell);
     printf("%s %d\n", pedantic ? "mcheck_pedantic" : "mcheck", started);

@@ -27,7 +27,8 @@ static inline const char *error_name(int error)
         {0, "0"}, {EAGAIN, "EAGAIN"}, {EALREADY, "EALREADY"}, {EBUSY, "EBUSY"},
         {EDEADLK, "EDEADLK"}, {EEXIST, "EEXIST"}, {EINPROGRESS, "EINPROGRESS"},
         {EINVAL, "EINVAL"}, {ENOENT, "ENOENT"}, {ENOLINK, "ENOLINK"}, {ENOMEM, "ENOMEM"},
-        {ENOSPC, "ENOSPC"}, {ESRCH, "ESRCH"}, {ETIMEDOUT, "ETIMEDOUT"},
+        {ENOSPC, "ENOSPC"}, {ESRCH, "ESRCH"}, {ETIMEDOUT, "ETIMEDOUT"}, {EFAULT, "EFAULT"},
+        {ENOTSUP, "ENOTSUP"}, {ERANGE, "ERANGE"}, {EISDIR, "EISDIR"}, {ENAMETOOLONG, "ENAMETOOLONG"},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (names[i].number == error)

@@ -1,39 +1,11 @@
 /* ENOMEM: the kernel gives no pages any more and the library's own are used up. */
 #define _GNU_SOURCE
-#include "err_check.h"
+#include "err_use_up.h"
 #include <malloc.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 
-enum { KEPT = 8192 };
-static void *kept[KEPT];
-static int kept_count;
-static struct rlimit whole;
 static sem_t start, done;
 static memhook_id observer, owner, aside;
-
-/* Takes all blocks that the library's scratch allocator has left. */
-static void use_up(void)
-{
-    struct rlimit none = whole;
-    none.rlim_cur = 4096;
-    MUST(setrlimit(RLIMIT_DATA, &none));
-    for (size_t bytes = 32000; bytes >= 8; bytes /= 2) {
-        void *memory;
-        while (kept_count < KEPT && (memory = memhook_scratch_malloc(bytes)) != NULL)
-            kept[kept_count++] = memory;
-    }
-    EXPECT(kept_count < KEPT);
-    EXPECT(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
-           MAP_FAILED);
-}
-
-static void give_back(void)
-{
-    MUST(setrlimit(RLIMIT_DATA, &whole));
-    while (kept_count > 0)
-        memhook_scratch_free(kept[--kept_count]);
-}
+static memhook_local key;
 
 /* So many threads that come when there is no memory are known all the same. */
 #define SPARES 64
@@ -71,6 +43,8 @@ static void *newcomer(void *nothing)
     RESULT("unregister in a new thread", memhook_unregister(observer));
     watch.flags = MEMHOOK_THIS_THREAD;
     RESULT("observe in a new thread", memhook_observe(&watch, &id_out));
+    EXPECT(memhook_thread() == 0 && memhook_local_get(key) == NULL);
+    EXPECT(memhook_is_suspended() == 0);
     EXPECT(id_out == NO_ID && chain_out == NO_ID && size_out == NO_ID);
     sem_post(&done);
     return nothing;
@@ -85,7 +59,6 @@ int main(void)
     pthread_t thread, spares[SPARES];
     uint32_t missed = 77;
     char text[100] = "untouched";
-    int chains = 0;
 
     setvbuf(stdout, NULL, _IONBF, 0);
     sem_init(&start, 0, 0);
@@ -99,7 +72,7 @@ int main(void)
     MUST(memhook_chain_observe(chain, &watch, &aside));
     EXPECT(seen_by_one_pair() == 2);
     void *owned = do_malloc(100);
-    MUST(getrlimit(RLIMIT_DATA, &whole));
+    MUST(memhook_local_create(1 << 20, &key));
     /* What the C library keeps for the thread is not to be owned. */
     MUST(memhook_suspend());
     MUST(pthread_create(&thread, NULL, newcomer, NULL));
@@ -108,10 +81,6 @@ int main(void)
     MUST(memhook_resume());
 
     use_up();
-    memhook_chain leftover[16384];
-    while (chains < 16384 && memhook_chain_create(&leftover[chains]) == 0)
-        chains++;
-    EXPECT(chains < 16384);
     REFUSED_OUT("observe", id_out, memhook_observe(&watch, &id_out));
     REFUSED_OUT("register", id_out, memhook_register(&table, &id_out));
     REFUSED("unregister", memhook_unregister(observer));
@@ -127,6 +96,7 @@ int main(void)
     REFUSED("chain_swap NULL", memhook_chain_swap(chain, NULL));
     REFUSED("self_test", MEMHOOK_SELF_TEST(&missed, text, sizeof text));
     REFUSED("self_test_object", memhook_self_test_object((void *)main, &missed, text, 0));
+    EXPECT(memhook_local_get(key) == NULL && memhook_local_known(key) == NULL);
     EXPECT(memhook_scratch_malloc(1) == NULL);
     EXPECT(memhook_scratch_malloc(1 << 20) == NULL);
     EXPECT(memhook_scratch_malloc((size_t)-1) == NULL);
@@ -147,13 +117,14 @@ int main(void)
         sem_post(&end_spare);
     for (int i = 0; i < SPARES; i++)
         MUST(pthread_join(spares[i], NULL));
-    while (chains > 0)
-        MUST(memhook_chain_destroy(leftover[--chains]));
     static struct listing listing;
     take_listing(small, &listing);
     EXPECT(listing.count == 0);
     take_listing(chain, &listing);
     EXPECT(listing.count == 1 && listing.infos[0].id == aside);
+    EXPECT(memhook_local_known(key) == NULL);
+    void *memory = memhook_local_get(key);
+    EXPECT(memory != NULL && memhook_local_known(key) == memory && memhook_local_get(key) == memory);
     EXPECT(seen_by_one_pair() == 2);
     RESULT("observe then", memhook_observe(&watch, &id_out));
     EXPECT(seen_by_one_pair() == 3);

@@ -18,8 +18,10 @@ static void wrong_interceptors(void)
     REFUSED_OUT("register struct_size too large", id_out, memhook_register(&table, &id_out));
     table = good, table.struct_size = (size_t)-1;
     REFUSED_OUT("register struct_size SIZE_MAX", id_out, memhook_register(&table, &id_out));
-    table = good, table.flags = 4;
-    REFUSED_OUT("register flag 4", id_out, memhook_register(&table, &id_out));
+    table = good, table.flags = MEMHOOK_OF_NOBODY;
+    REFUSED_OUT("register flag against callbacks", id_out, memhook_register(&table, &id_out));
+    table = good, table.flags = 1 << 20;
+    REFUSED_OUT("register flag 1 << 20", id_out, memhook_register(&table, &id_out));
     table = good, table.flags = 0x80000001u;
     REFUSED_OUT("register flag 1 << 31", id_out, memhook_register(&table, &id_out));
     table = good, table.priority = INT32_MIN;
@@ -56,6 +58,10 @@ static void wrong_replacements(void)
     REFUSED("replace struct_size", memhook_replace(interceptor, &bad));
     bad = table, bad.flags = 1 << 20;
     REFUSED("replace flag 1 << 20", memhook_replace(interceptor, &bad));
+    bad = table, bad.flags = MEMHOOK_OF_NOBODY;
+    REFUSED("replace flag against callbacks", memhook_replace(interceptor, &bad));
+    bad = table, bad.priority = INT32_MIN;
+    REFUSED("replace priority INT32_MIN", memhook_replace(interceptor, &bad));
     bad = table, bad.malloc = NULL, bad.free = NULL;
     REFUSED("replace no callback", memhook_replace(interceptor, &bad));
     REFUSED("replace an observer", memhook_replace(observer, &table));

@@ -202,7 +202,9 @@ static void beside_another(void)
     pthread_t thread, unregistering;
 
     puts("beside a callback:");
+    memhook_chain kept;
     thread = stand_in_callback();
+    MUST(memhook_chain_copy(&kept));
     RESULT("unregister_timed 0 ns", memhook_unregister_timed(self, 0));
     take_listing(0, &listing);
     printf("hooks in force: %zu\n", listing.count);
@@ -212,6 +214,9 @@ static void beside_another(void)
     MUST(memhook_chain_create(&chain));
     REFUSED("chain_add then", memhook_chain_add(chain, self));
     MUST(memhook_chain_destroy(chain));
+    REFUSED("chain_remove then", memhook_chain_remove(kept, self));
+    REFUSED("chain_remove again", memhook_chain_remove(kept, self));
+    RESULT("chain_destroy", memhook_chain_destroy(kept));
     EXPECT(released == 0);
     let_go(thread);
     printf("released: %d\n", released), released = 0;

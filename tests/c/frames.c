@@ -1,5 +1,5 @@
-/* memhook_frames: the callers of callers, in main, in a thread, deep down; the caller alone where the stack is another one,
- * and for who has not asked. Compiled with frame pointers. */
+/* memhook_frames: the callers of callers, in main, in a thread, deep down, on a stack that the program gave a thread; the
+ * caller alone where the stack is another one, and for who has not asked. Compiled with frame pointers. */
 #define _GNU_SOURCE
 #include <memhook.h>
 #include <pthread.h>
@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 static void *(*volatile do_malloc)(size_t) = malloc;
 static void (*volatile do_free)(void *) = free;
@@ -73,11 +76,34 @@ static void on_signal(int number)
     outermost(0);
 }
 
-static ucontext_t here, there;
+enum { STACK = 100000 };
+
+static _Thread_local ucontext_t here, there;
 
 static void coroutine(void)
 {
     outermost(0);
+}
+
+/* Runs it on a stack of its own. */
+static void run_coroutine(void *stack)
+{
+    getcontext(&there);
+    there.uc_stack.ss_sp = stack, there.uc_stack.ss_size = STACK, there.uc_link = &here;
+    makecontext(&there, coroutine, 0);
+    swapcontext(&here, &there);
+}
+
+static void raise_on(void *stack)
+{
+    stack_t other = {.ss_sp = stack, .ss_size = STACK};
+    sigaltstack(&other, NULL);
+    raise(SIGUSR1);
+}
+
+static void *pages(size_t bytes)
+{
+    return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
 static void *thread(void *depth)
@@ -86,6 +112,50 @@ static void *thread(void *depth)
     static char text[100];
     strcpy(text, tell(depth != NULL));
     return text;
+}
+
+/* In a thread: what it is to do, and what was found. */
+static char said[3][100];
+
+static void *on_other_stacks_first(void *nothing)
+{
+    run_coroutine(pages(STACK));
+    strcpy(said[0], tell(0));
+    raise_on(pages(STACK));
+    strcpy(said[1], tell(0));
+    outermost(0);
+    strcpy(said[2], tell(0));
+    return nothing;
+}
+
+/* The library is asked for the first time in the child. */
+static void *fork_first(void *nothing)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        outermost(0);
+        _exit(strcmp(tell(0), "all") != 0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    strcpy(said[0], status == 0 ? "all" : "something else");
+    return nothing;
+}
+
+static void in_thread(void *(*what)(void *), void *argument, void *stack)
+{
+    pthread_attr_t attributes;
+    pthread_t other;
+    void *result;
+    pthread_attr_init(&attributes);
+    if (stack && pthread_attr_setstack(&attributes, stack, 1 << 20) != 0)
+        puts("no such stack");
+    if (pthread_create(&other, &attributes, what, argument) != 0)
+        puts("no such thread");
+    pthread_join(other, &result);
+    pthread_attr_destroy(&attributes);
+    if (result)
+        strcpy(said[0], result);
 }
 
 int main(void)
@@ -110,23 +180,26 @@ int main(void)
     printf("an observer alone: %s\n", tell(0));
     outermost((void *)4000);
     printf("four megabytes down: %s\n", tell(1));
-    for (intptr_t depth = 0; depth <= 100; depth += 100) {
-        pthread_t other;
-        void *said;
-        pthread_create(&other, NULL, thread, (void *)depth);
-        pthread_join(other, &said);
-        printf("thread: %s\n", (char *)said);
+    in_thread(thread, (void *)0, NULL);
+    printf("thread: %s\n", said[0]);
+    in_thread(thread, (void *)100, NULL);
+    printf("thread: %s\n", said[0]);
+    /* Stacks of the program's, with what is not stack before and behind them. */
+    static char in_data[3 << 20] __attribute__((aligned(4096)));
+    char *const stacks[] = {pages(3 << 20), in_data, memhook_backend_memalign(4096, 3 << 20)};
+    for (int i = 0; i < 3; i++) {
+        in_thread(thread, (void *)0, stacks[i] + (1 << 20));
+        printf("thread on a stack of the program's: %s\n", said[0]);
     }
-    stack_t stack = {.ss_sp = memhook_backend_malloc(100000), .ss_size = 100000};
-    sigaltstack(&stack, NULL);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
     sigaction(SIGUSR1, &action, NULL);
-    raise(SIGUSR1);
+    in_thread(on_other_stacks_first, NULL, NULL);
+    printf("thread on a coroutine's stack first: %s; a signal's: %s; its own: %s\n", said[0], said[1], said[2]);
+    in_thread(fork_first, NULL, NULL);
+    printf("thread's fork child: %s\n", said[0]);
+    raise_on(memhook_backend_malloc(STACK));
     printf("signal's own stack: %s\n", tell(0));
-    getcontext(&there);
-    there.uc_stack.ss_sp = memhook_backend_malloc(100000), there.uc_stack.ss_size = 100000, there.uc_link = &here;
-    makecontext(&there, coroutine, 0);
-    swapcontext(&here, &there);
+    run_coroutine(memhook_backend_malloc(STACK));
     printf("coroutine: %s\n", tell(0));
     outermost(0);
     printf("main again: %s\n", tell(0));

@@ -18,7 +18,8 @@ static const int constants[] = {
     MEMHOOK_ENTRY_USABLE_SIZE, MEMHOOK_ENTRY_FREE_SIZED, MEMHOOK_ENTRY_FREE_ALIGNED_SIZED,
     MEMHOOK_ENTRY_COUNT, MEMHOOK_DURING_STARTUP, MEMHOOK_DURING_FORK_CHILD,
     MEMHOOK_DURING_THREAD_EXIT, MEMHOOK_DURING_PROCESS_EXIT, MEMHOOK_KEEPS_POINTERS,
-    MEMHOOK_THIS_THREAD, MEMHOOK_SEES_NULL, MEMHOOK_KIND_INTERCEPTOR, MEMHOOK_KIND_OBSERVER,
+    MEMHOOK_THIS_THREAD, MEMHOOK_SEES_NULL, MEMHOOK_SEES_REFUSED, MEMHOOK_KIND_INTERCEPTOR,
+    MEMHOOK_KIND_OBSERVER,
     MEMHOOK_VERSION_MAJOR, MEMHOOK_VERSION_MINOR, MEMHOOK_VERSION_PATCH,
 };
 
@@ -44,7 +45,7 @@ int main(void)
     uint32_t missed;
     char text[300];
 
-    if (sizeof constants != 26 * sizeof(int) || register_all() != 0)
+    if (sizeof constants != 27 * sizeof(int) || register_all() != 0)
         return 1;
     if (MEMHOOK_SELF_TEST(&missed, text, sizeof text) != 0)
         return 2;

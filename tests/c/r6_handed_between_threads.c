@@ -1,7 +1,7 @@
 /* Blocks pass from thread to thread while two accounting hooks come and go, in changing order. */
 #include "check.h"
 
-enum { SLOTS = 512, THREADS = 4, ROUNDS = 150 };
+enum { SLOTS = 512, THREADS = 4, ROUNDS = 60 };
 static void *slots[SLOTS];
 static int stop;
 

@@ -7,6 +7,7 @@ enum { THREADS = 4, TOOLS = 4, PLACES = 64 };
 
 static _Atomic(unsigned char *) places[PLACES];
 static atomic_int stop;
+static atomic_uint rounds;
 static memhook_id usage_id, trace_id, fail_id;
 static const char *file;
 
@@ -38,6 +39,7 @@ static void *work(void *argument)
 {
     unsigned n = (unsigned)(uintptr_t)argument * 2654435761u;
     while (!atomic_load(&stop)) {
+        atomic_fetch_add(&rounds, 1);
         n = n * 1664525u + 1013904223u;
         unsigned char *mine = make(16 + (n >> 8) % 300, (unsigned char)(n >> 20));
         if (mine != NULL && n % 5 == 0) {
@@ -54,6 +56,14 @@ static void *work(void *argument)
             end(theirs);
     }
     return NULL;
+}
+
+/* Between any two changes the threads allocate. */
+static void let_them_work(void)
+{
+    unsigned from = atomic_load(&rounds);
+    while (atomic_load(&rounds) - from < 300)
+        sched_yield();
 }
 
 static void begin_tool(int tool)
@@ -81,14 +91,17 @@ static void end_tool(int tool)
 {
     memhook_usage usage = { .struct_size = sizeof usage };
     memhook_fail_counts counts = { .struct_size = sizeof counts };
+    memhook_trace_counts traced = { .struct_size = sizeof traced };
     int error;
     switch (tool) {
     case 0:
         error = memhook_usage_stop(usage_id, &usage);
         CHECK(error == 0 || error == EINPROGRESS);
+        CHECK(usage.malloc.calls + usage.calloc.calls + usage.aligned.calls >= 300);
         break;
     case 1:
-        OK(memhook_trace_stop(trace_id, NULL));
+        OK(memhook_trace_stop(trace_id, &traced));
+        CHECK(traced.bytes > 300 && traced.missing == 0);
         break;
     case 2:
         OK(memhook_check_all());
@@ -97,6 +110,7 @@ static void end_tool(int tool)
         break;
     default:
         OK(memhook_fail_stop(fail_id, &counts));
+        CHECK(counts.selected >= 300 && counts.failed == counts.selected / 50);
     }
 }
 
@@ -125,9 +139,9 @@ int main(int count, char **arguments)
         order(number, in);
         order((number * 7 + 5) % 24, out);
         for (int i = 0; i < TOOLS; i++)
-            begin_tool(in[i]);
+            begin_tool(in[i]), let_them_work();
         for (int i = 0; i < TOOLS; i++)
-            end_tool(out[i]);
+            end_tool(out[i]), let_them_work();
     }
     atomic_store(&stop, 1);
     for (int i = 0; i < THREADS; i++)

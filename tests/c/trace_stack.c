@@ -36,6 +36,26 @@ static void *thread(void *argument)
     return NULL;
 }
 
+static ucontext_t thread_context, coroutine_first;
+
+static void in_coroutine_first(void)
+{
+    outer(3006);
+    swapcontext(&coroutine_first, &thread_context);
+}
+
+/* The first call of the thread comes from a stack that is not its own. */
+static void *coroutine_thread(void *stack)
+{
+    getcontext(&coroutine_first);
+    coroutine_first.uc_stack.ss_sp = stack;
+    coroutine_first.uc_stack.ss_size = 65536;
+    makecontext(&coroutine_first, in_coroutine_first, 0);
+    swapcontext(&thread_context, &coroutine_first);
+    outer(3007);
+    return NULL;
+}
+
 static void on_signal(int number)
 {
     (void)number;
@@ -68,6 +88,18 @@ int main(void)
         pthread_create(&id, NULL, thread, (void *)3002);
         pthread_join(id, NULL);
     }
+    /* A stack of the program's, with something behind it. */
+    static char thread_stack[3 << 20] __attribute__((aligned(4096)));
+    pthread_attr_t attributes;
+    pthread_t other;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstack(&attributes, thread_stack, 1 << 20);
+    pthread_create(&other, &attributes, thread, (void *)3008);
+    pthread_join(other, NULL);
+    pthread_attr_destroy(&attributes);
+    static char coroutine_stack[65536];
+    pthread_create(&other, NULL, coroutine_thread, coroutine_stack);
+    pthread_join(other, NULL);
     static char signal_stack[65536];
     stack_t stack = {.ss_sp = signal_stack, .ss_size = sizeof signal_stack};
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};

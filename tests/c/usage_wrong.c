@@ -45,6 +45,28 @@ static void aligned(void)
     printf("%d calls, %zu bytes, %d wrong\n", calls, bytes, wrong);
 }
 
+/* Arguments that no allocator is asked about. */
+static void refused(void)
+{
+    volatile size_t half = SIZE_MAX / 2 + 2;
+    void *volatile block = malloc(10);
+    void *own = NULL;
+    int given = calloc(half, 2) != NULL;
+    given += calloc(half, half) != NULL;
+    given += reallocarray(NULL, half, 2) != NULL;
+    given += reallocarray(block, 2, half) != NULL;
+    given += reallocarray(block, half, half) != NULL;
+    given += posix_memalign(&own, 0, 10) != EINVAL;
+    given += posix_memalign(&own, 24, 10) != EINVAL;
+    given += posix_memalign(&own, half - 1, 10) != ENOMEM;
+    given += posix_memalign(&own, half, 10) != EINVAL;
+    given += pvalloc(SIZE_MAX - 5) != NULL;
+    given += malloc(half) != NULL;
+    given += realloc(NULL, half) != NULL;
+    printf("%d given\n", given);
+    free(block);
+}
+
 static void failed(void)
 {
     volatile size_t all = SIZE_MAX / 4;
@@ -101,6 +123,7 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } all[] = {{"overflow", overflow}, {"aligned", aligned}, {"failed", failed},
+               {"refused", refused},
                {"measured", measured}, {"stack", stack},     {"mapped", mapped}};
     setvbuf(stdout, NULL, _IONBF, 0);
     for (size_t i = 0; argc > 1 && i < sizeof all / sizeof *all; i++)

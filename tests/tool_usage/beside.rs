@@ -178,6 +178,21 @@ fn what_failed_is_not_in_the_totals() {
     assert!(theirs.stderr.is_empty() || Report(&theirs.stderr).summary("heap total") > 1 << 60);
 }
 
+/// Calls that are refused for their arguments have failed like any other. libmemusage sees some of them only: not
+/// what the C library refuses by itself.
+#[test]
+fn what_is_refused_has_failed() {
+    let [ours, _] = wrong("refused");
+    assert_eq!(ours.stdout, "0 given\n");
+    let report = Report(&ours.stderr);
+    assert_eq!(report.row("malloc"), [2, 10, 1]);
+    assert_eq!(report.row("calloc"), [2, 0, 2]);
+    assert_eq!(report.row("realloc")[..3], [4, 0, 4]);
+    assert_eq!(report.row("aligned"), [5, 0, 5]);
+    assert_eq!(report.row("free"), [1, 10]);
+    assert_eq!((report.summary("heap total"), report.summary("heap peak")), (10, 10));
+}
+
 #[test]
 fn malloc_usable_size_is_right() {
     let [ours, theirs] = wrong("measured");

@@ -6,16 +6,14 @@ mod own;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
-use support::{Link, Outcome, compile, folder, library, root, run};
+use support::{Link, Outcome, compile, folder, library, library_folders, root, run};
 
 /// libmemusage.so of the C library, where it is installed.
 fn libmemusage() -> Option<PathBuf> {
-    let folders =
-        ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/lib64"];
-    let found = folders.iter().map(|f| Path::new(f).join("libmemusage.so")).find(|file| file.exists());
+    let found = library_folders().iter().map(|f| f.join("libmemusage.so")).find(|file| file.exists());
     if found.is_none() {
         println!("skipped: libmemusage.so is not installed");
     }

@@ -34,7 +34,7 @@ in a child
 
 #[test]
 fn threads_are_counted_exactly() {
-    for link in [Link::Shared, Link::Archive] {
+    for link in [Link::Shared, Link::Archive, Link::Static] {
         expect(
             "usage_threads",
             link,

@@ -6,6 +6,10 @@ set -eu
 build=$1 dist=$2
 here=$(cd "$(dirname "$0")/../.." && pwd)
 CC=${CC:-cc}
+# Of the compiler, which may be one for another machine.
+for tool in nm ar ld objcopy; do
+  eval "$tool=\$(\"$CC\" -print-prog-name=$tool)"
+done
 work=$dist/work
 rm -rf "$work"
 mkdir -p "$work" "$dist/lib/memhook" "$dist/lib/pkgconfig" "$dist/include/memhook"
@@ -18,15 +22,15 @@ mv -f "$dist/lib/libmemhook.so.0.new" "$dist/lib/libmemhook.so.0"
 ln -sf libmemhook.so.0 "$dist/lib/libmemhook.so"
 
 # The library's own object is complete without Rust's runtime, as nothing in it can panic.
-nm -D --defined-only "$build/libmemhook.so" | awk '$3 ~ /^memhook_/ { print $3 }' > "$work/keep"
+"$nm" -D --defined-only "$build/libmemhook.so" | awk '$3 ~ /^memhook_/ { print $3 }' > "$work/keep"
 # And the names of glibc's functions that tools take over.
 printf '%s\n' mcheck mcheck_pedantic mcheck_check_all mprobe mtrace muntrace >> "$work/keep"
 echo memhook_current >> "$work/keep"
 build=$(cd "$build" && pwd)
-(cd "$work" && ar t "$build/libmemhook.a" | grep '^memhook\.memhook\.' > members &&
-  xargs ar x "$build/libmemhook.a" < members && xargs ld -r -o all.o < members)
-objcopy --keep-global-symbols="$work/keep" --strip-debug -R .llvmbc -R .llvmcmd "$work/all.o" "$work/memhook.o"
-if nm -u "$work/memhook.o" | grep -E ' (_R|_ZN)'; then
+(cd "$work" && "$ar" t "$build/libmemhook.a" | grep '^memhook\.memhook\.' > members &&
+  xargs "$ar" x "$build/libmemhook.a" < members && xargs "$ld" -r -o all.o < members)
+"$objcopy" --keep-global-symbols="$work/keep" --strip-debug -R .llvmbc -R .llvmcmd "$work/all.o" "$work/memhook.o"
+if "$nm" -u "$work/memhook.o" | grep -E ' (_R|_ZN)'; then
   echo "dist: the library refers to Rust's runtime (above): something in it can panic or allocate" >&2
   exit 1
 fi
@@ -34,7 +38,7 @@ fi
 "$CC" -c "$here/src/entry/archive.S" -o "$work/dynamic-only--static-needs-memhook-static.opt.o"
 "$CC" -c -DSTATIC "$here/src/entry/archive.S" -o "$work/static.o"
 rm -f "$work/libmemhook.a"
-ar crsD "$work/libmemhook.a" "$work/memhook.o" \
+"$ar" crsD "$work/libmemhook.a" "$work/memhook.o" \
   "$work/dynamic-only--static-needs-memhook-static.opt.o" "$work/static.o"
 mv -f "$work/libmemhook.a" "$dist/lib/libmemhook.a"
 

@@ -13,7 +13,6 @@ use super::{MOST_FRAMES, settings};
 use crate::abi::memhook_call;
 use crate::api::frames::memhook_frames;
 use crate::scratch;
-use crate::sys::maps::Maps;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
@@ -131,12 +130,4 @@ fn find(mut at: *mut List, end: *mut List, hash: u64, addresses: &[usize]) -> Op
         at = list.next;
     }
     None
-}
-
-/// Whether an address is on the calling thread's stack, at or above the caller's frame.
-pub(super) fn is_on_stack(address: usize) -> bool {
-    let here = 0u8;
-    let here = &raw const here as usize;
-    let maps = Maps::read();
-    maps.find(here).is_some_and(|region| (here..region.end).contains(&address))
 }

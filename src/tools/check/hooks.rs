@@ -92,7 +92,7 @@ pub(super) unsafe fn make<const EXTRA: bool>(
             let header = unsafe { cell.header() };
             // SAFETY: the cells of this class have so many bytes.
             if unsafe { header.is_sound_freed(class * 16, settings::poison()) } {
-                let kind = Kind::new(requested, USUAL, call.entry, true);
+                let kind = Kind::new(requested, USUAL, call, true);
                 header.open();
                 // SAFETY: a cell of the class of this size.
                 unsafe { header.make(kind, origin::<EXTRA>(call), shelves.next_number()) };
@@ -137,7 +137,7 @@ pub(super) unsafe fn make_fresh<const EXTRA: bool>(
         // SAFETY: the caller's contract.
         unsafe { memhook_next_malloc(next, bytes) }
     };
-    let kind = Kind::new(requested, USUAL, call.entry, direct);
+    let kind = Kind::new(requested, USUAL, call, direct);
     // SAFETY: memory of so many bytes, or null.
     unsafe { dress(whole.cast(), kind, origin::<EXTRA>(call)) }
 }
@@ -210,7 +210,7 @@ unsafe extern "C" fn memalign<const EXTRA: bool>(
     let direct = unsafe { memhook_next_is_backend(next) } != 0;
     // SAFETY: of this call.
     let whole = unsafe { memhook_next_memalign(next, alignment, bytes + 8) };
-    let kind = Kind::new(requested, offset.trailing_zeros(), call.entry, direct);
+    let kind = Kind::new(requested, offset.trailing_zeros(), call, direct);
     // SAFETY: memory of so many bytes, or null.
     let block = unsafe { dress(whole.cast(), kind, origin::<EXTRA>(call)) };
     if EXTRA {
@@ -283,7 +283,9 @@ pub(super) fn judge_free(cell: Cell, call: &memhook_call) -> Option<Kind> {
         unsafe { header.make(facts.kind, facts.maker, facts.made_in) };
     }
     let sized = [MEMHOOK_ENTRY_FREE_SIZED, MEMHOOK_ENTRY_FREE_ALIGNED_SIZED].contains(&call.entry);
-    if sized && call.requested != facts.kind.requested() {
+    // What the program says it says of its own block: an interceptor above may have made another of it.
+    let comparable = facts.kind.is_as_asked() && call.block == cell.block().cast();
+    if sized && comparable && call.requested != facts.kind.requested() {
         let fault = Fault::of(MEMHOOK_CHECK_WRONG_SIZE, call.block as usize).about(cell, Some(facts), false);
         deliver(&Fault { span: call.requested, ..fault }, Finder::Call(call));
     }

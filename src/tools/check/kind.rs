@@ -1,6 +1,7 @@
 //! What a header keeps in a word: size and form of a cell, who freed it.
 
 use super::cell::{Cell, HEADER};
+use crate::abi::memhook_call;
 
 // Of `Header::kind`: bits 0 to 46 are the requested size.
 const SIZE_BITS: u32 = 47;
@@ -13,6 +14,9 @@ const ENTRY_SHIFT: u32 = OFFSET_SHIFT + 6;
 /// other interceptors, and goes back through them in the call that frees it.
 const DIRECT: u64 = 1 << 62;
 
+/// Another interceptor stands between: it asked for another size than the program did, which is not known.
+const NOT_AS_ASKED: u64 = 1 << 61;
+
 /// The largest size that a block can have.
 pub(super) const LARGEST: usize = 1 << (SIZE_BITS - 1);
 
@@ -24,16 +28,12 @@ const ODD: u64 = 1 << 63;
 pub(super) struct Kind(pub(super) u64);
 
 impl Kind {
-    /// Of a block of `requested` bytes, at most `LARGEST`, `1 << offset_bits` bytes into its memory.
+    /// Of a block of `requested` bytes, at most `LARGEST`, that `call` makes, `1 << offset_bits` bytes into its
+    /// memory.
     #[inline(always)]
-    pub(super) fn new(requested: usize, offset_bits: u32, entry: u32, direct: bool) -> Kind {
+    pub(super) fn new(requested: usize, offset_bits: u32, call: &memhook_call, direct: bool) -> Kind {
         let direct = if direct { DIRECT } else { 0 };
-        Kind(
-            requested as u64
-                | u64::from(offset_bits) << OFFSET_SHIFT
-                | u64::from(entry) << ENTRY_SHIFT
-                | direct,
-        )
+        Kind(u64::from(offset_bits) << OFFSET_SHIFT | direct).resized(requested, call)
     }
 
     #[inline(always)]
@@ -80,8 +80,20 @@ impl Kind {
     }
 
     /// The same block, changed by a realloc.
-    pub(super) fn resized(self, requested: usize, entry: u32) -> Kind {
-        Kind(self.0 & !(SIZE | 15 << ENTRY_SHIFT) | requested as u64 | u64::from(entry) << ENTRY_SHIFT)
+    #[inline(always)]
+    pub(super) fn resized(self, requested: usize, call: &memhook_call) -> Kind {
+        let as_asked = if requested == call.requested { 0 } else { NOT_AS_ASKED };
+        Kind(
+            self.0 & !(SIZE | 15 << ENTRY_SHIFT | NOT_AS_ASKED)
+                | requested as u64
+                | u64::from(call.entry) << ENTRY_SHIFT
+                | as_asked,
+        )
+    }
+
+    /// Whether the size is what the program asked for.
+    pub(super) fn is_as_asked(self) -> bool {
+        self.0 & NOT_AS_ASKED == 0
     }
 }
 

@@ -231,6 +231,12 @@ fn start(options: &memhook_check_options) -> c_int {
     if STATE.compare_exchange(OFF, BUSY, Ordering::Acquire, Ordering::Relaxed).is_err() {
         return libc::EALREADY;
     }
+    // What a start that failed for want of memory could not take back, for the same reason.
+    if let Err(error) = unregister() {
+        // ORDERING [state]: Release. The ids before it. Other end: `start`, `stop`.
+        STATE.store(OFF, Ordering::Release);
+        return error;
+    }
     let fills_only = options.flags & MEMHOOK_CHECK_FILL_ONLY != 0;
     let settings = options.settings();
     let extra = settings.fresh.is_some() || settings.is_pedantic || settings.frames > 1;
@@ -246,7 +252,7 @@ fn start(options: &memhook_check_options) -> c_int {
     if !fills_only {
         strays::prepare();
         if !shelves::prepare(options.quarantine()) {
-            error = libc::ENOMEM;
+            error = libc::ENOSPC;
         }
     }
     for (place, table) in IDS.iter().zip(&tables) {
@@ -259,7 +265,7 @@ fn start(options: &memhook_check_options) -> c_int {
         place.store(id, Ordering::Relaxed);
     }
     if error != 0 {
-        unregister();
+        let _ = unregister();
     }
     let state = if error != 0 {
         OFF
@@ -273,18 +279,25 @@ fn start(options: &memhook_check_options) -> c_int {
     error
 }
 
-/// The interceptors leave. An error number where one has not left yet.
-fn unregister() -> c_int {
+/// The interceptors leave. 0, or `EINPROGRESS` where one has not left yet. `Err`: one could not be taken out of force,
+/// and is where it was.
+fn unregister() -> Result<c_int, c_int> {
     let mut result = 0;
     for place in IDS.iter().rev() {
         // ORDERING [none]: Relaxed. The state orders it.
-        let id = place.swap(0, Ordering::Relaxed);
-        if id != 0 {
-            let error = memhook_unregister(id);
-            result = if error == 0 { result } else { error };
+        let id = place.load(Ordering::Relaxed);
+        if id == 0 {
+            continue;
         }
+        let error = memhook_unregister(id);
+        if matches!(error, libc::ENOMEM | libc::ENOSPC | libc::EBUSY) {
+            return Err(error);
+        }
+        // ORDERING [none]: Relaxed. The state orders it.
+        place.store(0, Ordering::Relaxed);
+        result = if error == 0 { result } else { error };
     }
-    result
+    Ok(result)
 }
 
 /// Begins to check blocks that are made from now on; older ones are left alone.
@@ -342,7 +355,8 @@ pub unsafe extern "C" fn memhook_check_start(options: *const memhook_check_optio
 ///
 /// - `ESRCH`: nothing is being checked.
 /// - `EINPROGRESS`: blocks live on, or the call came from inside a callback. It has ended otherwise.
-/// - `ENOMEM`, `ENOSPC`: as for `memhook_unregister()`. It goes on in part.
+/// - `ENOMEM`, `ENOSPC`, `EBUSY`: as for `memhook_unregister()`. It goes on, though pointers to no block may not be
+///   noticed any more.
 ///
 /// # Threads
 ///
@@ -357,10 +371,13 @@ pub extern "C" fn memhook_check_stop() -> c_int {
         // ORDERING [state]: Acquire and Relaxed. The ids. Other end: `start`.
         if STATE.compare_exchange(from, BUSY, Ordering::Acquire, Ordering::Relaxed).is_ok() {
             let result = unregister();
-            shelves::stop();
+            if result.is_ok() {
+                shelves::stop();
+            }
+            let state = if result.is_ok() { OFF } else { from };
             // ORDERING [state]: Release. The ids before it. Other end: `start`.
-            STATE.store(OFF, Ordering::Release);
-            return result;
+            STATE.store(state, Ordering::Release);
+            return result.unwrap_or_else(|error| error);
         }
     }
     libc::ESRCH

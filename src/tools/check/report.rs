@@ -8,7 +8,7 @@ use super::origin::{Code, file_name};
 use super::settings;
 use super::*;
 use crate::api::diagnose::memhook_entry_name;
-use crate::sys;
+use crate::sys::{self, stack};
 use core::ffi::CStr;
 
 /// Who found it.
@@ -185,7 +185,7 @@ fn interior(text: &mut Text, fault: &Fault) {
 
 fn foreign(text: &mut Text, fault: &Fault, code: &Code) {
     text.add(b"foreign pointer: ").hex(fault.given as u64).add(b" is no block of the allocator; it lies ");
-    if frames::is_on_stack(fault.given) {
+    if stack::holds(fault.given) {
         text.add(b"on this thread's stack");
         return;
     }

@@ -75,7 +75,7 @@ unsafe fn resize<const EXTRA: bool>(
         header.open();
         let number = Shelves::open().map_or(memhook_thread() << 32, |shelves| shelves.next_number());
         // SAFETY: the caller's contract; the room is the same.
-        unsafe { header.make(kind.resized(requested, call.entry), origin::<EXTRA>(call), number) };
+        unsafe { header.make(kind.resized(requested, call), origin::<EXTRA>(call), number) };
         return cell.block();
     }
     // Larger blocks are left where they are if the backend can, which may also move pages instead of bytes.
@@ -154,7 +154,7 @@ unsafe fn resize_whole<const EXTRA: bool>(
         return core::ptr::null_mut();
     }
     let moved = moved.cast::<u8>();
-    let now = kind.resized(requested, call.entry).even();
+    let now = kind.resized(requested, call).even();
     let odd = if (moved as usize).is_multiple_of(16) { 0 } else { 8 };
     let kept = kind.requested().min(requested);
     let place = moved.wrapping_add(kind.offset() + odd);

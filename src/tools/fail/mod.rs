@@ -442,6 +442,7 @@ pub unsafe extern "C" fn memhook_fail_nth(nth: u64, out: *mut memhook_id) -> c_i
 /// - `ESRCH`: there is no such rule.
 /// - `EINPROGRESS`: called inside a callback: another thread may be failing a call by this rule
 ///   for the last time. It has ended otherwise.
+/// - `ENOMEM`, `EBUSY`: as for `memhook_unregister()`. The rule is in force still.
 ///
 /// # Threads
 ///
@@ -468,6 +469,11 @@ pub unsafe extern "C" fn memhook_fail_stop(id: memhook_id, counts: *mut memhook_
         return libc::ESRCH;
     }
     let result = memhook_unregister(id);
+    if matches!(result, libc::ENOMEM | libc::EBUSY) {
+        // ORDERING [none]: Relaxed. It can be stopped again.
+        rule.id.store(id, Ordering::Relaxed);
+        return result;
+    }
     if !counts.is_null() {
         // SAFETY: not NULL (the caller's contract).
         unsafe { counts.write(rule.counts()) };

@@ -55,9 +55,6 @@ pub(super) fn start(path: &[u8], options: &memhook_trace_options) -> Result<memh
     if options.flags & !known != 0 || (options.frames != 0 && !with_frames) || path.is_empty() {
         return Err(libc::EINVAL);
     }
-    if options.frames != 0 && !crate::sys::callers_stack::IS_KNOWN {
-        return Err(libc::ENOSYS);
-    }
     if path.len() >= LONGEST {
         return Err(libc::ENAMETOOLONG);
     }
@@ -111,10 +108,11 @@ pub(super) fn start(path: &[u8], options: &memhook_trace_options) -> Result<memh
 /// - `EINVAL`: `options` or `out` is NULL, `struct_size` is no size that this library knows, a flag is
 ///   unknown, `frames` is above 63 or given for the text form, or the path is NULL, empty, or has a percent
 ///   sign that stands for nothing.
-/// - `ENOSYS`: `frames` is not 0, on a machine on which stacks cannot be walked.
 /// - `EBUSY`: there are eight traces already.
+/// - `ENOSPC`: all keys of `memhook_local_create()` are given out.
+/// - `ENAMETOOLONG`: the path has more than 4,095 bytes.
 /// - `ENOTSUP`: the kernel is older than Linux 4.14.
-/// - `ENOMEM`: there was no memory for the new chain.
+/// - `ENOMEM`: there was no memory for it.
 /// - what open(2) or fallocate(2) say of the file: `EACCES`, `ENOSPC`, `EFBIG`, ….
 ///
 /// # Threads

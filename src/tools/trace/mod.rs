@@ -131,7 +131,7 @@ impl Trace {
         if TRACES.len() >= MOST {
             return Err(libc::EBUSY);
         }
-        let alive = pages::map_wiped_on_fork(pages::PAGE).ok_or(libc::ENOTSUP)?;
+        let alive = pages::map_wiped_on_fork(pages::PAGE)?;
         let memory =
             scratch::permanent(size_of::<Trace>(), align_of::<Trace>()).ok_or(libc::ENOMEM)?.cast::<Trace>();
         // SAFETY: fresh zeroed memory, which is a valid trace.
@@ -294,7 +294,7 @@ impl Trace {
             // SAFETY: a place for the key.
             let error = unsafe { memhook_local_create(bytes, &raw mut key) };
             if error != 0 {
-                return Err(libc::EBUSY);
+                return Err(error);
             }
             // ORDERING [none]: Relaxed. As above.
             place.store(key, Ordering::Relaxed);

@@ -24,7 +24,6 @@ pub(in crate::tools) fn reason(error: i32) -> &'static [u8] {
         libc::EDQUOT => b"the disk quota is used up",
         libc::ETXTBSY => b"is being executed",
         libc::EBUSY => b"too many traces at once",
-        libc::ENOSYS => b"stacks cannot be walked on this machine",
         libc::ENOTSUP => b"this kernel is too old: tracing needs MADV_WIPEONFORK",
         _ => b"cannot be written",
     }

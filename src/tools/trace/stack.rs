@@ -10,8 +10,8 @@
 //! certain point is kept in a table of the thread's; that makes a step a few instructions.
 
 use crate::api::local::memhook_thread;
-use crate::sys::callers_stack::{self, Bounds};
 use crate::sys::find;
+use crate::sys::stack::{self, Stack};
 use crate::sys::unwind::{self, Row};
 use core::cell::Cell;
 
@@ -26,8 +26,9 @@ const KEPT_BITS: u32 = 10;
 /// What a thread has for its walks. Zero is valid.
 #[repr(C)]
 pub(super) struct Walker {
-    bounds: Cell<Bounds>,
-    thread: Cell<u64>,
+    own: Stack,
+    /// The end of the stack, during a walk.
+    end: Cell<usize>,
     epoch: Cell<u64>,
     kept: [Cell<(usize, Kept)>; 1 << KEPT_BITS],
 }
@@ -45,6 +46,8 @@ struct Frame {
     pc: usize,
     stack: usize,
     frame: usize,
+    /// Whether `stack` is the stack pointer; else one that is not above it.
+    is_exact: bool,
 }
 
 impl Walker {
@@ -53,18 +56,13 @@ impl Walker {
     pub(super) fn walk(&self, caller: usize, by_tables: bool, epoch: u64, to: &mut [u64]) -> usize {
         let Some(first) = to.first_mut() else { return 0 };
         *first = caller as u64;
-        let [pc, stack, frame] = callers_stack::registers();
-        let thread = memhook_thread();
-        if self.thread.replace(thread) != thread {
-            self.bounds.set(Bounds::of_this_thread(stack));
-        }
+        let [pc, stack, frame] = stack::registers();
         if self.epoch.replace(epoch) != epoch {
             self.kept.iter().for_each(|kept| kept.set((0, Kept::NONE)));
         }
-        if !self.bounds.get().holds(stack) {
-            return 1;
-        }
-        let mut at = Frame { pc, stack, frame };
+        let Some(end) = self.own.end(memhook_thread(), stack) else { return 1 };
+        self.end.set(end);
+        let mut at = Frame { pc, stack, frame, is_exact: true };
         let mut own = 0;
         while at.pc != caller {
             let Some(next) = self.by_tables(at).filter(|_| own < OWN) else { return 1 };
@@ -84,30 +82,32 @@ impl Walker {
 
     /// A word of the stack.
     fn word(&self, at: usize, above: usize) -> Option<usize> {
-        let inside = at >= above && at.is_multiple_of(8) && self.bounds.get().holds(at);
+        let inside = at >= above && at.is_multiple_of(8) && at < self.end.get() - 7;
         // SAFETY: between the stack pointer and the stack's end (above).
         inside.then(|| unsafe { (at as *const usize).read() })
     }
 
     /// The caller's frame, by the unwind tables.
     fn by_tables(&self, at: Frame) -> Option<Frame> {
-        let row = self.row(at.pc)?;
+        let row = self.row(at.pc).filter(|row| at.is_exact || row.by_frame)?;
         let from = if row.by_frame { at.frame } else { at.stack };
         let end = from.wrapping_add(row.distance as usize);
         // A frame ends above its beginning: so a walk comes to an end.
-        let pc = self.word(end.wrapping_sub(8), at.stack)?;
+        let pc = stack::plain(self.word(end.wrapping_add(row.returns as usize), at.stack)?);
         let frame = match row.saved {
             0 => at.frame,
             saved => self.word(end.wrapping_add(saved as usize), at.stack)?,
         };
-        Some(Frame { pc, stack: end, frame })
+        Some(Frame { pc, stack: end, frame, is_exact: true })
     }
 
     /// The caller's frame, by the frame pointer.
     fn by_frame_pointer(&self, at: Frame) -> Option<Frame> {
         let frame = self.word(at.frame, at.stack)?;
-        let pc = self.word(at.frame + 8, at.stack)?;
-        Some(Frame { pc, stack: at.frame + 16, frame })
+        let pc = stack::plain(self.word(at.frame + 8, at.stack)?);
+        // On AArch64 the pair may lie anywhere in a frame.
+        let is_exact = cfg!(target_arch = "x86_64");
+        Some(Frame { pc, stack: at.frame + 16, frame, is_exact })
     }
 
     /// How to leave the function that a return address is in.
@@ -122,7 +122,8 @@ impl Walker {
 }
 
 impl Kept {
-    const NONE: Kept = Kept { row: Row { by_frame: false, distance: 0, saved: 0 }, has_row: false };
+    const NONE: Kept =
+        Kept { row: Row { by_frame: false, returns: 0, distance: 0, saved: 0 }, has_row: false };
 
     #[cold]
     #[inline(never)]

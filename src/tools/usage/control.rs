@@ -37,8 +37,8 @@ unsafe fn read_struct<T: Copy>(table: *const T) -> Result<T, c_int> {
 /// 0, or an error number; `errno` itself is never touched. On error nothing has changed.
 ///
 /// - `EINVAL`: `out` is NULL, a `struct_size` is no size that this library knows, a flag, a limit or the
-///   signal is unknown, a `reserved` is not 0, the exit status is not from 0 to 255, `MEMHOOK_USAGE_TIMER` is
-///   given without a data file or `MEMHOOK_USAGE_ABORT` without a limit of the peak.
+///   signal is unknown, a `reserved` is not 0, the exit status is not from 0 to 255, the batch is 2^48 bytes or
+///   more, `MEMHOOK_USAGE_TIMER` is given without a data file or `MEMHOOK_USAGE_ABORT` without a limit of the peak.
 /// - `EBUSY`: the signal has a handler.
 /// - `ENOSPC`: 16 sessions count already, or as for `memhook_register()` or `memhook_local_create()`.
 /// - `ENOMEM`: there was no memory for it.

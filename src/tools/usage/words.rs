@@ -35,9 +35,18 @@ fn start(text: &'static [u8], run: bool) -> Result<(), Wrong> {
     let mut start: Start = words.start;
     libmemusages_variables(&mut start, &mut room);
     if let Err(error) = start.begin(&go_on_without) {
-        say(&[b"MEMHOOK: usage: not started: ", data::reason(error)]);
+        say(&[b"MEMHOOK: usage: not started: ", not_begun(error)]);
     }
     Ok(())
+}
+
+/// Why a session has not begun. What is wrong with its files is said by itself, and it begins without.
+fn not_begun(error: c_int) -> &'static [u8] {
+    match error {
+        libc::ENOSPC => b"there are too many",
+        libc::EBUSY => b"somebody else has its signal",
+        _ => b"no memory",
+    }
 }
 
 fn read(text: &'static [u8]) -> Result<Words, Wrong> {
