@@ -27,7 +27,12 @@ const SUBSTITUTIONS: &[(&str, &str, &str, usize)] = &[
     // As above.
     ("ownership", "const LEAF_BITS: u32 = 22;", "const LEAF_BITS: u32 = 14;", 1),
     // As above: places for marks that are looked through.
-    ("ownership", "[AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024]", "[AtomicU64; 4] = [const { AtomicU64::new(0) }; 4]", 1),
+    (
+        "ownership",
+        "[AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024]",
+        "[AtomicU64; 4] = [const { AtomicU64::new(0) }; 4]",
+        1,
+    ),
     // A plain write that must not meet a plain read: told to loom.
     ("chain/hook", "hook.fixed.get().write(", "hook.fixed.writing().write(", 1),
     // As above.

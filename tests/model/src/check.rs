@@ -25,7 +25,13 @@ struct Outcome {
     failure: Option<String>,
 }
 
-fn check(model: &Model, variant: Variant, preemptions: usize, mutation: Option<Mutation>, most: Option<usize>) -> Outcome {
+fn check(
+    model: &Model,
+    variant: Variant,
+    preemptions: usize,
+    mutation: Option<Mutation>,
+    most: Option<usize>,
+) -> Outcome {
     let count = Arc::new(AtomicUsize::new(0));
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
@@ -252,9 +258,8 @@ fn every_weakened_ordering_is_caught() {
                     // Most are noticed without any preemption, by what is read late.
                     let cheap = all[site].iter().map(|m| (*m, 0));
                     let function = function(&text(site.file), site.line as usize).to_owned();
-                    let fits = |m: &Model| {
-                        m.functions.is_empty() || m.functions.split(' ').any(|f| f == function)
-                    };
+                    let fits =
+                        |m: &Model| m.functions.is_empty() || m.functions.split(' ').any(|f| f == function);
                     let dear = all[site].iter().filter(|m| fits(m.0));
                     let dear = dear.filter_map(|m| Some((*m, m.0.mutated.filter(|&p| p != 0)?)));
                     let mut tries: Vec<_> = cheap.chain(dear).collect();

@@ -701,7 +701,8 @@ fn goes_on_to_the_next() {
     let mut writer = None;
     inside(|view| {
         let record = guard::record().unwrap();
-        let told = |n: usize| view.after_alloc.get().iter().find(move |t| t.user as usize == user(n)).unwrap();
+        let told =
+            |n: usize| view.after_alloc.get().iter().find(move |t| t.user as usize == user(n)).unwrap();
         grace::announce_observer(record, told(0).hook as usize);
         writer = Some(spawn(move || assert_eq!(registry::unregister(a, None), 0)));
         pause();
@@ -780,6 +781,29 @@ fn head_is_used_again() {
     pause();
     registry::register(observer(1), 0).unwrap();
     other.join().unwrap();
+}
+
+/// One thread looks at a head, another one gives it back when the first has left, a third one takes it.
+fn head_goes_from_hand_to_hand() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let reader = spawn(|| {
+        let Some((section, head)) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer())
+        else {
+            return;
+        };
+        pause();
+        // SAFETY: in this section.
+        unsafe { head.view() };
+        drop(section);
+    });
+    let writer = spawn(move || {
+        inside(|_| assert!([0, libc::EINPROGRESS].contains(&registry::unregister(a, None))));
+    });
+    pause();
+    registry::register(observer(1), 0).unwrap();
+    reader.join().unwrap();
+    writer.join().unwrap();
 }
 
 /// A section begins in the epoch of a publication, with the chain before it if it can.
@@ -941,6 +965,7 @@ models! {
     abandons_an_interceptor: 1, Some(1);
     named_head_is_used_again: 1, Some(2), 12_000, "only publish";
     head_is_used_again: 1, Some(1);
+    head_goes_from_hand_to_hand: 1, Some(2), 40_000, "give_back";
     begins_in_a_new_epoch: 1, Some(1);
     leaves_with_work: 1, Some(1);
     goes_on_announcing: 1, None;

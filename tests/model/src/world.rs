@@ -110,7 +110,9 @@ pub(crate) fn with<R>(f: impl FnOnce(&mut World) -> R) -> R {
 pub(crate) fn begin() {
     let old = WORLD.with(|world| world.replace(World::default()));
     let lines = take_trace();
-    if std::env::var("MEMHOOK_TRACE").is_ok_and(|t| t == "all") { println!("{}\n======", lines.join("\n")); }
+    if std::env::var("MEMHOOK_TRACE").is_ok_and(|t| t == "all") {
+        println!("{}\n", lines.join("\n"));
+    }
     for (at, block) in &old.blocks {
         // SAFETY: allocated by `allocate` with this layout; the execution that used it is over.
         unsafe { std::alloc::dealloc(*at as *mut u8, block.layout) };
