@@ -715,6 +715,23 @@ fn goes_on_to_the_next() {
     assert_eq!(registry::unregister(b, None), 0);
 }
 
+/// An observer has returned, and its call goes on.
+fn returns_from_an_observer() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let mut writer = None;
+    inside(|view| {
+        tell(view);
+        writer = Some(spawn(move || assert_eq!(registry::unregister(a, None), 0)));
+        pause();
+        use_hook(user(0) as *mut c_void);
+        grace::retract_observer(guard::record().unwrap());
+        pause();
+    });
+    writer.unwrap().join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
 /// A call has been in an interceptor that is unregistered; a later section is in another one, or was about to be.
 fn leaves_an_interceptor() {
     setup_without_relaxing();
@@ -961,6 +978,7 @@ models! {
     comes_back_fully: 1, Some(1);
     leaves_and_suspends: 1, Some(1);
     goes_on_to_the_next: 1, Some(1);
+    returns_from_an_observer: 1, Some(1);
     leaves_an_interceptor: 1, Some(1);
     abandons_an_interceptor: 1, Some(1);
     named_head_is_used_again: 1, Some(2), 12_000, "only publish";
