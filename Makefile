@@ -17,9 +17,10 @@ CC ?= cc
 # For another machine: Rust's name for it, with CC a compiler for it.
 TARGET ?=
 BUILD := target/$(if $(TARGET),$(TARGET)/)release
-# Functions begin at multiples of 32 bytes. Where they may begin at 16, it was a matter of what else changed whether
-# a processor expected the calls of four observers well (20 ns a pair) or not (32). `make ALIGN=` leaves it out.
-ALIGN ?= -C llvm-args=-align-all-functions=5
+# Functions begin at multiples of 32 bytes, where the compiler knows how to do that. Where they may begin at 16, it was a
+# matter of what else changed whether a processor expected the calls of four observers well (20 ns a pair) or not (32).
+ALIGN_FUNCTIONS := -C llvm-args=-align-all-functions=5
+ALIGN = $(shell rustc $(ALIGN_FUNCTIONS) --print target-cpus >/dev/null 2>&1 && echo '$(ALIGN_FUNCTIONS)')
 DIST := target/$(if $(TARGET),$(TARGET)/)dist
 ENTRIES := malloc free calloc realloc reallocarray memalign aligned_alloc posix_memalign \
            valloc pvalloc malloc_usable_size free_sized free_aligned_sized
