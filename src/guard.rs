@@ -486,10 +486,10 @@ impl Record {
         less.is_some()
     }
 
-    /// Whether to give way to the writer with this number: a few times, for a scheduler may count each time
+    /// Whether to give way to the writer with this number: not without end, for a scheduler may count each time
     /// as a whole slice of time used.
     pub(crate) fn may_give_way(&self, hurry: u32) -> bool {
-        const MOST: u32 = 16;
+        const MOST: u32 = 64;
         // ORDERING [none]: Relaxed. Written by this thread.
         if self.gave_way.swap(hurry, Ordering::Relaxed) != hurry {
             // ORDERING [none]: Relaxed. As above.
