@@ -3,7 +3,7 @@
 //! Never: gives a record back when its thread ends (the thread goes on freeing after its last
 //! destructor); takes a lock.
 //!
-//! A record is less than 1 KiB in the library's own memory. Writers look at all of them, so they stay
+//! A record is some 1.1 KiB of the library's own memory. Writers look at all of them, so they stay
 //! where they are for ever and are used again: a record is free when its thread is dead, or when
 //! its thread has the number of the calling one.
 //!

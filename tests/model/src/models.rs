@@ -637,29 +637,31 @@ fn pause() {
     loom::thread::yield_now();
 }
 
-/// An observer is unregistered while it is called on the short way: whoever sees that the call has ended may
-/// free what it used.
-fn leaves_while_awaited() {
+/// A call on the short way, in its only observer, ends while another thread is at `unregister` with that.
+fn call_ends_while_awaited(
+    unregister: impl FnOnce(crate::abi::memhook_id) + 'static,
+) -> loom::thread::JoinHandle<()> {
     setup_without_relaxing();
     let a = registry::register(observer(0), 0).unwrap();
     let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
-    let writer = spawn(move || assert_eq!(registry::unregister(a, None), 0));
+    let writer = spawn(move || unregister(a));
     pause();
     use_hook(user(0) as *mut c_void);
     drop(section);
+    writer
+}
+
+/// An observer is unregistered while it is called on the short way: whoever sees that the call has ended may
+/// free what it used.
+fn leaves_while_awaited() {
+    let writer = call_ends_while_awaited(|a| assert_eq!(registry::unregister(a, None), 0));
     writer.join().unwrap();
     assert_eq!(released(0), 1);
 }
 
 /// The same, where the thread comes back at once in a section that says nothing of the observer.
 fn comes_back_briefly() {
-    setup_without_relaxing();
-    let a = registry::register(observer(0), 0).unwrap();
-    let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
-    let writer = spawn(move || assert_eq!(registry::unregister(a, None), 0));
-    pause();
-    use_hook(user(0) as *mut c_void);
-    drop(section);
+    let writer = call_ends_while_awaited(|a| assert_eq!(registry::unregister(a, None), 0));
     call();
     writer.join().unwrap();
 }
@@ -681,15 +683,8 @@ fn comes_back_fully() {
 
 /// The thread suspends hooks right after the call.
 fn leaves_and_suspends() {
-    setup_without_relaxing();
-    let a = registry::register(observer(0), 0).unwrap();
-    let record = guard::record().unwrap();
-    let (section, _head) = chain::enter_briefly(record, tls::stack_pointer()).unwrap();
-    let writer = spawn(move || assert_eq!(registry::unregister(a, None), 0));
-    pause();
-    use_hook(user(0) as *mut c_void);
-    drop(section);
-    record.suspend();
+    let writer = call_ends_while_awaited(|a| assert_eq!(registry::unregister(a, None), 0));
+    guard::record().unwrap().suspend();
     writer.join().unwrap();
 }
 
@@ -771,13 +766,7 @@ fn abandons_an_interceptor() {
 
 /// A head that the ended call named is used again, for another observer, before the writer looks at it.
 fn named_head_is_used_again() {
-    setup_without_relaxing();
-    let a = registry::register(observer(0), 0).unwrap();
-    let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
-    let writer = spawn(move || assert_eq!(registry::unregister(a, None), 0));
-    pause();
-    use_hook(user(0) as *mut c_void);
-    drop(section);
+    let writer = call_ends_while_awaited(|a| assert_eq!(registry::unregister(a, None), 0));
     registry::register(observer(1), 0).unwrap();
     writer.join().unwrap();
     assert_eq!(released(0), 1);
@@ -840,15 +829,9 @@ fn begins_in_a_new_epoch() {
 
 /// A removal is left to whoever leaves a section, which is another thread.
 fn leaves_with_work() {
-    setup_without_relaxing();
-    let a = registry::register(observer(0), 0).unwrap();
-    let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
-    let writer = spawn(move || {
+    let writer = call_ends_while_awaited(|a| {
         inside(|_| assert!([0, libc::EINPROGRESS].contains(&registry::unregister(a, None))));
     });
-    pause();
-    use_hook(user(0) as *mut c_void);
-    drop(section);
     writer.join().unwrap();
     assert_eq!(released(0), 1, "deferred work is stranded");
 }
