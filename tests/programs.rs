@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
-use support::{Link, Outcome, folder, library, library_folders, root, run_for};
+use support::{Link, Outcome, folder, input, library, library_folders, root, run_for};
 
 /// The hooks that are in force while a program runs: of tests/c, and the tools of the library.
 const TOOLS: [&str; 4] = ["p_observer", "p_passing", "p_accounting", "usage"];
@@ -80,10 +80,6 @@ fn jemalloc() -> Option<PathBuf> {
         println!("skipped: libjemalloc.so.2 is not installed");
     }
     found
-}
-
-fn input(name: &str) -> PathBuf {
-    root().join("tests/programs").join(name)
 }
 
 /// A real program and how to compare two of its runs.

@@ -11,6 +11,28 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests stands in the repository")
 }
 
+/// Whether a program of this machine can be run; says so where it cannot.
+pub fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    if !found {
+        println!("skipped: {program} is not installed");
+    }
+    found
+}
+
+/// What a real program is given.
+pub fn input(name: &str) -> PathBuf {
+    root().join("tests/programs").join(name)
+}
+
+/// A script of the shell's.
+pub fn shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(script);
+    command
+}
+
 /// Rust's name for the machine that is tested, where that is not this one: `MEMHOOK_TARGET`. Programs are cross-compiled
 /// then and run under qemu's emulation of a process (tests/tools/aarch64.sh).
 fn other_machine() -> Option<String> {

@@ -1,11 +1,14 @@
 //! The tool that checks the heap: faulty programs, one fault each, with the signal and the message that they must end
 //! with; correct programs, of which it must not say a word; and glibc's own checker beside it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::{env, fs};
-use support::{Link, Outcome, build, compile, expect, folder, library, library_folders, root, run, run_for};
+use support::{
+    Link, Outcome, build, compile, expect, folder, input, is_installed, library, library_folders, root, run,
+    run_for, shell,
+};
 
 fn faults() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -511,25 +514,6 @@ fn program(name: &str, command: &dyn Fn(&Path) -> Command) {
     for words in ["check=report", "check=report,quarantine:8000000,perturb:165"] {
         assert_eq!(ran(Some(words)), plain, "{name} with {words}");
     }
-}
-
-fn is_installed(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    if !found {
-        println!("skipped: {program} is not installed");
-    }
-    found
-}
-
-fn input(name: &str) -> PathBuf {
-    root().join("tests/programs").join(name)
-}
-
-fn shell(script: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(script);
-    command
 }
 
 #[test]

@@ -7,7 +7,6 @@ mod valgrind;
 
 use memhook_trace::{Trace, What};
 use std::collections::{BTreeMap, HashMap};
-use std::env;
 use std::path::PathBuf;
 use support::{Link, compile, folder, root};
 
@@ -165,15 +164,6 @@ fn count(trace: &Trace) -> (Counted, Report) {
     counted.end = [now_dhat, alive.len() as u64];
     report.live = counted.at_exit;
     (counted, report)
-}
-
-fn is_installed(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    if !found {
-        println!("skipped: {program} is not installed");
-    }
-    found
 }
 
 /// A program of tests/c that knows nothing of the library, without the lines that functions were inlined from:

@@ -1,11 +1,10 @@
 //! Real programs under each tool and under all: they say what they say without.
 
-use super::is_installed;
 use memhook_trace::Trace;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{folder, library, root, run_for};
+use support::{folder, input, is_installed, library, root, run_for, shell};
 
 /// The files in a folder whose names begin so.
 fn files(folder: &Path, begin: &str) -> Vec<PathBuf> {
@@ -56,16 +55,6 @@ fn program(name: &str, command: &dyn Fn(&Path) -> Command) {
         assert_eq!(calls > 1000, words.contains("trace="), "{name} under {kind}: {calls}");
         println!("{name} under {kind}: same output; {} reports, {calls} calls traced", reports.len());
     }
-}
-
-fn input(name: &str) -> PathBuf {
-    root().join("tests/programs").join(name)
-}
-
-fn shell(script: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(script);
-    command
 }
 
 #[test]

@@ -15,14 +15,14 @@
 //! - glibc and libstdc++ can give back at the end what they keep for themselves, if valgrind asks them to. It is told
 //!   not to: they do not by themselves.
 
-use super::{Counted, Report, Sum, built, count, from_the_first, is_installed, numbers};
+use super::{Counted, Report, Sum, built, count, from_the_first, numbers};
 use memhook_trace::Trace;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use support::{Link, compile, folder, library, root, run_for};
+use support::{Link, compile, folder, is_installed, library, root, run_for};
 
 /// valgrind has the program itself below, and nothing else.
 const PROGRAM: u64 = 0x100_0000;
