@@ -5,6 +5,8 @@ use crate::abi::*;
 use crate::dispatch;
 use core::ffi::c_int;
 
+pub(crate) use dispatch::is_alone;
+
 /// Asks the rest of the chain, and at its end the backend, for a block.
 ///
 /// # Returns

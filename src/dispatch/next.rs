@@ -16,6 +16,7 @@ use crate::backend;
 use crate::chain::{Free, Hook, Malloc};
 use crate::guard;
 use crate::ownership;
+use crate::sys::barrier::seldom;
 use core::cell::Cell;
 use core::ffi::c_void;
 
@@ -88,6 +89,13 @@ static WALK: &Operations = &Operations {
 #[inline(always)]
 pub(super) fn end() -> *mut memhook_next {
     (&raw const END).cast_mut().cast()
+}
+
+/// Whether a malloc or free callback that was given `next` stands alone before the backend. Then the program's own
+/// request is what it is asked for, by the entry point of its name, and no block is NULL.
+#[inline(always)]
+pub(crate) fn is_alone(next: *mut memhook_next) -> bool {
+    core::ptr::eq(next, end())
 }
 
 /// The `next` of a call that is refused, whoever is asked.
@@ -406,14 +414,15 @@ pub(crate) unsafe fn claim(next: *mut memhook_next, hook: &'static Hook) {
 /// `next` was given to a callback that has not returned.
 #[inline(always)]
 pub(crate) unsafe fn next_malloc(next: *mut memhook_next, requested: usize) -> *mut c_void {
-    if core::ptr::eq(next, end()) {
-        // SAFETY: the backend is resolved before any hook is called.
-        return unsafe { backend::malloc(requested) };
+    if !is_alone(next) {
+        seldom();
+        // SAFETY: the caller's contract.
+        let operations = unsafe { operations(next) };
+        // SAFETY: as above.
+        return unsafe { (operations.malloc)(next, requested) };
     }
-    // SAFETY: the caller's contract.
-    let operations = unsafe { operations(next) };
-    // SAFETY: as above.
-    unsafe { (operations.malloc)(next, requested) }
+    // SAFETY: the backend is resolved before any hook is called.
+    unsafe { backend::malloc(requested) }
 }
 
 /// # Safety
@@ -451,15 +460,18 @@ pub(crate) unsafe fn next_realloc(
 /// As [`next_realloc`].
 #[inline(always)]
 pub(crate) unsafe fn next_free(next: *mut memhook_next, block: *mut c_void) {
-    if core::ptr::eq(next, end()) {
-        // SAFETY: as in `next_malloc`; the block is the backend's (the caller's contract).
-        unsafe { backend::free(block) }
-    } else if !block.is_null() {
-        // SAFETY: the caller's contract.
-        let operations = unsafe { operations(next) };
-        // SAFETY: as above.
-        unsafe { (operations.free)(next, block) }
+    if !is_alone(next) {
+        seldom();
+        if !block.is_null() {
+            // SAFETY: the caller's contract.
+            let operations = unsafe { operations(next) };
+            // SAFETY: as above.
+            unsafe { (operations.free)(next, block) }
+        }
+        return;
     }
+    // SAFETY: as in `next_malloc`; the block is the backend's (the caller's contract).
+    unsafe { backend::free(block) }
 }
 
 /// # Safety

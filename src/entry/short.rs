@@ -5,8 +5,8 @@
 //! is opened, or with the section given up or handed over.
 //!
 //! An entry point comes here with the head in force in `rax`. Throughout, `rcx` is the thread's record where
-//! nothing was called since it was loaded; the frame holds, from the stack pointer up, the block, the
-//! record, and errno.
+//! nothing was called since it was loaded; the frame holds, from the stack pointer up, the record,
+//! errno, and the block.
 //!
 //! The protocol of a section is that of `grace::open` and `grace::close`. On x86-64, every store has Release's
 //! meaning and every load has Acquire's; a store may pass a later load, and where it must not (the section's
@@ -67,10 +67,7 @@ macro_rules! begin_frame {
         concat!(
             "mov rdx, qword ptr [rcx + {errno}]\n",
             "mov edx, dword ptr [rdx]\n",
-            "push rbx\n",
-            ".cfi_def_cfa_offset 16\n",
-            ".cfi_offset rbx, -16\n",
-            "sub rsp, 16\n",
+            "sub rsp, 24\n",
             ".cfi_def_cfa_offset 32\n",
             "mov qword ptr [rsp], rcx\n",
             "mov qword ptr [rsp + 8], rdx\n",
@@ -78,11 +75,10 @@ macro_rules! begin_frame {
     };
 }
 
-/// Ends the section and restores errno. `7:` is `ended_late`.
+/// Ends the section, with the record in `rcx`, and restores errno; changes `rdx` and `rsi`. `7:` is `ended_late`.
 macro_rules! close {
     () => {
         concat!(
-            "mov rcx, qword ptr [rsp]\n",
             "mov rsi, qword ptr [rcx + {epoch}]\n",
             "mov qword ptr [rcx + {word}], 0\n",
             "cmp rsi, qword ptr [rip + {EPOCH}]\n",
@@ -98,21 +94,22 @@ macro_rules! close {
 /// The section has more to look at as it ends.
 macro_rules! ended_late {
     () => {
-        concat!("7:\n", "mov rdi, rcx\n", "call {left_with}\n", "mov rcx, qword ptr [rsp]\n", "jmp 5b\n",)
+        concat!(
+            "7:\n",
+            "mov qword ptr [rsp + 16], rax\n",
+            "mov rdi, rcx\n",
+            "call {left_with}\n",
+            "mov rcx, qword ptr [rsp]\n",
+            "mov rax, qword ptr [rsp + 16]\n",
+            "jmp 5b\n",
+        )
     };
 }
 
 /// Gives the frame up. What follows the jump or return behind it begins with the frame in place.
 macro_rules! end_frame {
     () => {
-        concat!(
-            ".cfi_remember_state\n",
-            "add rsp, 16\n",
-            ".cfi_def_cfa_offset 16\n",
-            "pop rbx\n",
-            ".cfi_def_cfa_offset 8\n",
-            ".cfi_restore rbx\n",
-        )
+        concat!(".cfi_remember_state\n", "add rsp, 24\n", ".cfi_def_cfa_offset 8\n",)
     };
 }
 
@@ -178,15 +175,16 @@ short! {
         "call qword ptr [rip + {backend}]",
         "test rax, rax",
         "je 6f",
-        "mov rbx, rax",
+        "mov qword ptr [rsp + 16], rax",
         "mov rcx, qword ptr [rsp]",
         "mov r8, qword ptr [rcx + {head}]",
         "lea rdi, [rcx + {call}]",
         "mov rsi, rax",
         "mov rdx, qword ptr [r8 + {user}]",
         "call qword ptr [r8 + {function}]",
+        "mov rcx, qword ptr [rsp]",
+        "mov rax, qword ptr [rsp + 16]",
         close!(),
-        "mov rax, rbx",
         end_frame!(),
         "ret",
         ".cfi_restore_state",
@@ -198,7 +196,6 @@ short! {
         ".cfi_restore_state",
         ended_late!(),
         ".cfi_def_cfa_offset 8",
-        ".cfi_restore rbx",
         ways_out!(),
     ],
     call = const MALLOC_CALL,
@@ -221,19 +218,20 @@ short! {
         "mov qword ptr [rcx + {caller}], rdx",
         "mov qword ptr [rcx + {block}], rdi",
         begin_frame!(),
-        "mov rbx, rdi",
+        "mov qword ptr [rsp + 16], rdi",
         "lea rdi, [rcx + {call}]",
         "mov rsi, qword ptr [rax + {user}]",
         "call qword ptr [rax + {function}]",
+        "mov rcx, qword ptr [rsp]",
+        "mov rax, qword ptr [rsp + 16]",
         close!(),
-        "mov rdi, rbx",
+        "mov rdi, rax",
         end_frame!(),
         // Its section is over. What it tells of, another thread may own from here on.
         "jmp qword ptr [rip + {backend} + 8]",
         ".cfi_restore_state",
         ended_late!(),
         ".cfi_def_cfa_offset 8",
-        ".cfi_restore rbx",
         ways_out!(),
         "4:",
         "ret",
@@ -267,9 +265,7 @@ short! {
         "movzx r8d, word ptr [r8 + {owner}]",
         "inc qword ptr [rdi + r8*8]",
         "mov word ptr [rsi + rdx*2], r8w",
-        "mov rbx, rax",
         close!(),
-        "mov rax, rbx",
         end_frame!(),
         "ret",
         ".cfi_restore_state",
@@ -283,7 +279,6 @@ short! {
         ".cfi_restore_state",
         ended_late!(),
         ".cfi_def_cfa_offset 8",
-        ".cfi_restore rbx",
         ways_out!(),
     ],
     END = sym END,
@@ -322,13 +317,13 @@ short! {
         "lea rdx, [rcx + {call}]",
         "mov rcx, qword ptr [rax + {user}]",
         "call qword ptr [rax + {function}]",
+        "mov rcx, qword ptr [rsp]",
         close!(),
         end_frame!(),
         "ret",
         ".cfi_restore_state",
         ended_late!(),
         ".cfi_def_cfa_offset 8",
-        ".cfi_restore rbx",
         // The section goes with it.
         "6:",
         "mov rsi, rsp",

@@ -82,7 +82,7 @@ pub(crate) fn light() {
 /// Tells the compiler to put the branch that calls it out of the way.
 #[cold]
 #[inline]
-fn seldom() {}
+pub(crate) fn seldom() {}
 
 /// The writers' side: after it, every other thread has either not reached its next [`light`] or
 /// everything before its last one is visible here.
