@@ -506,6 +506,13 @@ impl Record {
         self.word.load(Ordering::Relaxed) == 0
     }
 
+    /// The stack pointer of who called the entry point, while this thread is in a section.
+    #[inline(always)]
+    pub(crate) fn frame(&self) -> usize {
+        // ORDERING [none]: Relaxed. Written by this thread.
+        self.word.load(Ordering::Relaxed)
+    }
+
     /// Whether this thread is in a read section.
     pub(crate) fn is_inside(&self) -> bool {
         // ORDERING [none]: Relaxed. Written by this thread.

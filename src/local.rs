@@ -55,11 +55,9 @@ pub(crate) fn known(key: u32) -> *mut u8 {
 ///
 /// # Safety
 ///
-/// In a callback; the key is 0, or was given out.
+/// The record is this thread's; the key is 0, or was given out.
 #[inline(always)]
-pub(crate) unsafe fn known_inside(key: u32) -> *mut u8 {
-    // SAFETY: callbacks are called in sections (the caller's contract).
-    let record = unsafe { guard::of_section() };
+pub(crate) unsafe fn known_surely(record: &'static Record, key: u32) -> *mut u8 {
     // SAFETY: keys that were given out have a place, and so has 0 (the caller's contract).
     let place = unsafe { record.locals.get_unchecked(key as usize) };
     // ORDERING [none]: Relaxed. Written by this thread.

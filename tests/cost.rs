@@ -18,13 +18,13 @@ type Variable = (&'static str, &'static str);
 /// As counted with rustc 1.95 and gcc 12 on x86-64, and 2 % on top for other compilers.
 const BOUNDS: [(&str, Option<Variable>, f64); 8] = [
     ("no hook", None, 4.0),
-    ("one observer", Some(("BENCH_HOOKS", "o")), 96.0),
-    ("four observers", Some(("BENCH_HOOKS", "oooo")), 271.0),
-    ("one passing interceptor", Some(("BENCH_HOOKS", "i")), 138.0),
-    ("four passing interceptors", Some(("BENCH_HOOKS", "iiii")), 967.0),
-    ("accounting", Some(("BENCH_HOOKS", "a")), 166.0),
-    ("the tool usage", Some(("MEMHOOK", "usage")), 207.0),
-    ("the tool check", Some(("MEMHOOK", "check")), 268.0),
+    ("one observer", Some(("BENCH_HOOKS", "o")), 93.0),
+    ("four observers", Some(("BENCH_HOOKS", "oooo")), 268.0),
+    ("one passing interceptor", Some(("BENCH_HOOKS", "i")), 131.0),
+    ("four passing interceptors", Some(("BENCH_HOOKS", "iiii")), 968.0),
+    ("accounting", Some(("BENCH_HOOKS", "a")), 159.0),
+    ("the tool usage", Some(("MEMHOOK", "usage")), 179.0),
+    ("the tool check", Some(("MEMHOOK", "check")), 266.0),
 ];
 
 fn is_installed(program: &str) -> bool {

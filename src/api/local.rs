@@ -1,13 +1,42 @@
 //! Memory that a hook has in each thread.
 
-use super::with_errno_kept;
+use super::{Block, with_errno_kept};
 use crate::abi::*;
 use crate::guard;
 use crate::local;
 use core::ffi::{c_int, c_void};
 
-/// For the library's own hooks.
-pub(crate) use crate::local::known_inside;
+/// For the library's own hooks: what a callback looks up of its thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Here(&'static guard::Record);
+
+impl Here {
+    /// # Safety
+    ///
+    /// In a callback.
+    #[inline(always)]
+    pub(crate) unsafe fn of_callback() -> Here {
+        // SAFETY: callbacks are called in sections (the caller's contract).
+        Here(unsafe { guard::of_section() })
+    }
+
+    /// The stack pointer with which the entry point was called.
+    #[inline(always)]
+    pub(crate) fn frame(self) -> usize {
+        self.0.frame()
+    }
+
+    /// This thread's memory, if it has been asked for before; else NULL.
+    ///
+    /// # Safety
+    ///
+    /// The key is 0, or was given out.
+    #[inline(always)]
+    pub(crate) unsafe fn known(self, key: memhook_local) -> Block {
+        // SAFETY: the caller's contract.
+        unsafe { local::known_surely(self.0, key) }.cast()
+    }
+}
 
 /// Gives every thread memory of its own for a hook: counters and buffers that no other thread writes.
 ///

@@ -6,29 +6,26 @@
 //! asked for the same sizes, so that it resizes in place when it would under libmemusage. In front of a
 //! block that was asked for with a larger alignment there is as much as the alignment.
 //!
-//! What malloc and free usually do is in line, and decided before anything is written: what is not usual is
-//! left to a function for all cases.
+//! What malloc and free usually do, with no other interceptor in force, is in line, and decided before anything is
+//! written: what is not usual is left to a function for all cases.
 //!
 //! Blocks are ours by ownership: no magic number that a program's data could have.
 
-use super::counts::{Counts, Kind, OfKind, add};
+use super::counts::{Counts, FAR, Kind, OfKind, add};
 use super::session::Session;
 use crate::abi::*;
+use crate::api::local::Here;
 use crate::api::next::{
-    memhook_next_free, memhook_next_malloc, memhook_next_memalign, memhook_next_realloc,
+    is_alone, memhook_next_free, memhook_next_malloc, memhook_next_memalign, memhook_next_realloc,
     memhook_next_usable_size,
 };
+use crate::sys::barrier::seldom;
 use core::ffi::c_void;
 
-/// What stands in front of a block.
-#[repr(C, align(16))]
-#[derive(Clone, Copy)]
-struct Header {
-    /// Bytes that the program asked for; an interceptor above, such as another session, asks for more.
-    asked: usize,
-    /// How far in front of it the block of the allocator below begins.
-    offset: usize,
-}
+/// What stands in front of a block: the bytes that the program asked for (an interceptor above, such as another
+/// session, asks for more), and where the block of the allocator below begins further in front than this, [`FAR`] with
+/// them, and how far.
+type Header = [usize; 2];
 
 const HEADER: usize = size_of::<Header>();
 
@@ -60,13 +57,42 @@ unsafe fn session(user: *mut c_void) -> &'static Session {
     unsafe { &*user.cast::<Session>() }
 }
 
+/// The bytes that the program asked for, perhaps with [`FAR`].
+///
 /// # Safety
 ///
 /// `block` is a block of ours.
 #[inline(always)]
-unsafe fn header(block: *mut c_void) -> Header {
+unsafe fn asked_or_far(block: *mut c_void) -> usize {
     // SAFETY: in front of each of our blocks (the caller's contract).
-    unsafe { block.wrapping_byte_sub(HEADER).cast::<Header>().read() }
+    unsafe { block.wrapping_byte_sub(HEADER).cast::<usize>().read() }
+}
+
+/// The bytes that the program asked for, and how far in front the block of the allocator below begins.
+///
+/// # Safety
+///
+/// `block` is a block of ours.
+unsafe fn header(block: *mut c_void) -> (usize, usize) {
+    // SAFETY: the caller's contract.
+    let asked = unsafe { asked_or_far(block) };
+    if asked & FAR == 0 {
+        return (asked, HEADER);
+    }
+    // SAFETY: as above; `dress` wrote both.
+    (asked & !FAR, unsafe { block.wrapping_byte_sub(size_of::<usize>()).cast::<usize>().read() })
+}
+
+/// Puts a header at the end of the first `HEADER` bytes of `at`; the block behind it.
+///
+/// # Safety
+///
+/// `at` has so many bytes at least, and is aligned to 8.
+#[inline(always)]
+unsafe fn dress(at: *mut c_void, asked: usize) -> *mut c_void {
+    // SAFETY: within its first bytes (the caller's contract).
+    unsafe { at.cast::<usize>().write(asked) };
+    at.wrapping_byte_add(HEADER)
 }
 
 /// Puts a header at the end of the first `offset` bytes of `at`; the block behind it.
@@ -74,19 +100,21 @@ unsafe fn header(block: *mut c_void) -> Header {
 /// # Safety
 ///
 /// `at` has `offset` bytes at least, which is `HEADER` or more, and is aligned to 8.
-#[inline(always)]
-unsafe fn dress(at: *mut c_void, offset: usize, asked: usize) -> *mut c_void {
+unsafe fn dress_far(at: *mut c_void, offset: usize, asked: usize) -> *mut c_void {
     let block = at.wrapping_byte_add(offset);
+    let far = if offset == HEADER { 0 } else { FAR };
     // SAFETY: within the first `offset` bytes (the caller's contract).
-    unsafe { block.wrapping_byte_sub(HEADER).cast::<[usize; 2]>().write([asked, offset]) };
+    unsafe { block.wrapping_byte_sub(HEADER).cast::<Header>().write([asked | far, offset]) };
     block
 }
 
 /// Ends a call that has changed what is in use.
 fn settle<const DATA: bool>(session: &Session, counts: &Counts) {
-    counts.settle(&session.peak);
+    // SAFETY: in a callback.
+    let at = unsafe { Here::of_callback() }.frame();
+    counts.settle(at, &session.peak);
     if DATA {
-        super::data::note(session, counts);
+        super::data::note_depth(session, counts.depth_of(at));
     }
 }
 
@@ -121,45 +149,55 @@ unsafe extern "C" fn malloc<const DATA: bool>(
 ) -> *mut c_void {
     // SAFETY: of this call.
     let session = unsafe { session(user) };
-    // SAFETY: of this call.
-    let call = unsafe { &*call };
-    let asked = call.requested;
-    if call.entry == MEMHOOK_ENTRY_CALLOC {
+    if DATA || !is_alone(next) {
+        seldom();
         // SAFETY: of this call.
-        return unsafe { calloc::<DATA>(next, requested, asked, session) };
+        return unsafe { malloc_fully::<DATA>(next, requested, call, session) };
     }
-    let Some(more) = requested.checked_add(HEADER) else {
-        return failed(session, Kind::Malloc);
-    };
-    // SAFETY: of this call.
-    let at = unsafe { memhook_next_malloc(next, more) };
-    if !DATA
-        && !at.is_null()
-        // SAFETY: in a callback.
-        && let Some(counts) = unsafe { session.counts_inside() }
-        && counts.usual_block_made(asked)
+    // SAFETY: in a callback.
+    let here = unsafe { Here::of_callback() };
+    if let Some(counts) = session.counts_of(here)
+        && counts.usual_block_made(requested, here.frame())
     {
+        // SAFETY: of this call. What is usual is small.
+        let at = unsafe { memhook_next_malloc(next, requested.wrapping_add(HEADER)) };
+        if at.is_null() {
+            return take_back(session, requested);
+        }
         // SAFETY: a fresh block, larger by a header.
-        return unsafe { dress(at, HEADER, asked) };
+        return unsafe { dress(at, requested) };
     }
-    // SAFETY: null, or a fresh block, larger by a header.
-    unsafe { new::<DATA>(session, at, Kind::Malloc, asked) }
+    // SAFETY: of this call.
+    unsafe { malloc_fully::<DATA>(next, requested, call, session) }
+}
+
+/// The allocator below has no memory for a block that was counted.
+#[cold]
+#[inline(never)]
+fn take_back(session: &Session, requested: usize) -> *mut c_void {
+    if let Some(counts) = session.counts() {
+        counts.take_back(requested);
+    }
+    failed(session, Kind::Malloc)
 }
 
 /// # Safety
 ///
-/// `next` was given to the callback that is running.
+/// `next` and `call` were given to the callback that is running.
 #[inline(never)]
-unsafe fn calloc<const DATA: bool>(
+unsafe fn malloc_fully<const DATA: bool>(
     next: *mut memhook_next,
     requested: usize,
-    asked: usize,
+    call: *const memhook_call,
     session: &'static Session,
 ) -> *mut c_void {
     // SAFETY: the caller's contract.
+    let call = unsafe { &*call };
+    let kind = if call.entry == MEMHOOK_ENTRY_CALLOC { Kind::Calloc } else { Kind::Malloc };
+    // SAFETY: the caller's contract. More than there can be, rounded, fails.
     let at = unsafe { memhook_next_malloc(next, requested.saturating_add(HEADER)) };
     // SAFETY: null, or a fresh block, larger by a header.
-    unsafe { new::<DATA>(session, at, Kind::Calloc, asked) }
+    unsafe { new::<DATA>(session, at, kind, call.requested) }
 }
 
 /// Counts what a call gave.
@@ -181,7 +219,7 @@ unsafe fn new<const DATA: bool>(
         made::<DATA>(session, counts, kind, asked);
     }
     // SAFETY: the caller's contract.
-    unsafe { dress(at, HEADER, asked) }
+    unsafe { dress(at, asked) }
 }
 
 unsafe extern "C" fn memalign<const DATA: bool>(
@@ -207,7 +245,7 @@ unsafe extern "C" fn memalign<const DATA: bool>(
         made::<DATA>(session, counts, Kind::Aligned, asked);
     }
     // SAFETY: a fresh block, larger by the offset.
-    unsafe { dress(at, offset, asked) }
+    unsafe { dress_far(at, offset, asked) }
 }
 
 unsafe extern "C" fn free<const DATA: bool>(
@@ -218,17 +256,19 @@ unsafe extern "C" fn free<const DATA: bool>(
 ) {
     // SAFETY: of this call.
     let session = unsafe { session(user) };
-    if !DATA
-        && !block.is_null()
-        // SAFETY: in a callback.
-        && let Some(counts) = unsafe { session.counts_inside() }
-    {
+    if DATA || !is_alone(next) {
+        seldom();
+        // SAFETY: of this call.
+        return unsafe { free_fully::<DATA>(next, block, session) };
+    }
+    // SAFETY: in a callback.
+    let here = unsafe { Here::of_callback() };
+    if let Some(counts) = session.counts_of(here)
         // SAFETY: the interceptor is given its own blocks.
-        let header = unsafe { header(block) };
-        if counts.usual_block_gone(header.asked) {
-            // SAFETY: of this call; what the rest of the chain gave.
-            return unsafe { memhook_next_free(next, block.wrapping_byte_sub(header.offset)) };
-        }
+        && counts.usual_block_gone(unsafe { asked_or_far(block) }, here.frame())
+    {
+        // SAFETY: of this call; what the rest of the chain gave, for what is usual is not far.
+        return unsafe { memhook_next_free(next, block.wrapping_byte_sub(HEADER)) };
     }
     // SAFETY: of this call.
     unsafe { free_fully::<DATA>(next, block, session) }
@@ -247,13 +287,13 @@ unsafe fn free_fully<const DATA: bool>(
         return free_nothing(session);
     }
     // SAFETY: the interceptor is given its own blocks.
-    let header = unsafe { header(block) };
+    let (asked, offset) = unsafe { header(block) };
     if let Some(counts) = session.counts() {
-        counts.block_gone(header.asked);
+        counts.block_gone(asked);
         settle::<DATA>(session, counts);
     }
     // SAFETY: of this call; what the rest of the chain gave.
-    unsafe { memhook_next_free(next, block.wrapping_byte_sub(header.offset)) };
+    unsafe { memhook_next_free(next, block.wrapping_byte_sub(offset)) };
 }
 
 #[cold]
@@ -285,23 +325,23 @@ unsafe extern "C" fn realloc<const DATA: bool>(
         return unsafe { new::<DATA>(session, at, Kind::Realloc, asked) };
     }
     // SAFETY: the interceptor is given its own blocks.
-    let old = unsafe { header(block) };
-    let whole = block.wrapping_byte_sub(old.offset);
+    let (was, offset) = unsafe { header(block) };
+    let whole = block.wrapping_byte_sub(offset);
     let new = if requested == 0 {
         // SAFETY: of this call; what the rest of the chain gave.
-        unsafe { to_nothing(next, whole, old.offset) }
+        unsafe { to_nothing(next, whole, offset) }
     } else {
         // SAFETY: of this call; what the rest of the chain gave.
-        unsafe { memhook_next_realloc(next, whole, requested.saturating_add(old.offset)) }
+        unsafe { memhook_next_realloc(next, whole, requested.saturating_add(offset)) }
     };
     if new.is_null() && requested != 0 {
         return failed(session, Kind::Realloc);
     }
     if let Some(counts) = session.counts() {
         if new.is_null() {
-            freed(counts, old.asked);
+            freed(counts, was);
         } else {
-            resized(counts, old.asked, asked, new == whole);
+            resized(counts, was, asked, new == whole);
         }
         settle::<DATA>(session, counts);
     }
@@ -309,7 +349,7 @@ unsafe extern "C" fn realloc<const DATA: bool>(
         return new;
     }
     // SAFETY: a block of `requested` bytes and the offset.
-    unsafe { dress(new, old.offset, asked) }
+    unsafe { dress_far(new, offset, asked) }
 }
 
 /// A realloc to nothing, which is a free where the allocator below makes one of it; else the block that it
@@ -336,14 +376,14 @@ unsafe fn to_nothing(next: *mut memhook_next, whole: *mut c_void, offset: usize)
 /// A realloc gave the block back.
 fn freed(counts: &Counts, was: usize) {
     add(&counts.realloc_free, 1);
-    add(&counts.gone, was as u64);
+    counts.less(was);
 }
 
 fn resized(counts: &Counts, was: usize, asked: usize, in_place: bool) {
     let Some(of_kind) = of_kind(counts, Kind::Realloc) else { return };
     add(&of_kind.made, 1);
     counts.enter(asked);
-    add(&counts.made, asked.saturating_sub(was) as u64);
+    counts.more(asked.saturating_sub(was));
     add(&of_kind.bytes, asked.saturating_sub(was) as u64);
     if in_place {
         add(&counts.realloc_in_place, 1);
@@ -351,7 +391,7 @@ fn resized(counts: &Counts, was: usize, asked: usize, in_place: bool) {
     if was > asked {
         add(&counts.realloc_decreasing, 1);
         add(&counts.shrunk, (was - asked) as u64);
-        add(&counts.gone, (was - asked) as u64);
+        counts.less(was - asked);
     }
 }
 
@@ -362,7 +402,7 @@ unsafe extern "C" fn usable_size(
     _user: *mut c_void,
 ) -> usize {
     // SAFETY: the interceptor is given its own blocks.
-    let offset = unsafe { header(block) }.offset;
+    let (_, offset) = unsafe { header(block) };
     // SAFETY: of this call; what the rest of the chain gave.
     unsafe { memhook_next_usable_size(next, block.wrapping_byte_sub(offset)) }.saturating_sub(offset)
 }

@@ -7,11 +7,11 @@
 //!
 //! # Invariants
 //!
-//! 1. Counts are written by their own thread, or while the session is not in force, except: `low` of a
+//! 1. Counts are written by their own thread, or while the session is not in force, except: the limits of a
 //!    thread that is alone, `told` and `deepest`.
 
 use super::peak::Peak;
-use crate::sys::tls;
+use crate::sys::{barrier::seldom, tls};
 use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Numbers of a histogram: one for each 16 bytes below 64 KiB, and one for all that is larger.
@@ -50,8 +50,11 @@ pub(super) struct Counts {
     pub(super) gone: AtomicU64,
     /// Blocks given to free.
     pub(super) frees: AtomicU64,
-    pub(super) low: AtomicI64,
-    span: AtomicU64,
+    /// What this thread has in use, as far as it made and freed it: `made` less `gone`.
+    in_use: AtomicI64,
+    /// Where it falls below this, or rises above `high`, more is to be done than count it.
+    low: AtomicI64,
+    high: AtomicI64,
     /// The lowest stack pointer that was seen; 0: none yet.
     pub(super) deepest: AtomicUsize,
     /// How far above the highest lies.
@@ -62,6 +65,8 @@ pub(super) struct Counts {
     stack: AtomicUsize,
 
     state: AtomicU32,
+    /// The most that was in use while the thread was alone.
+    kept: AtomicI64,
     /// What of the bytes in use is in the common sum; `UNTOLD`: nothing was ever added.
     pub(super) told: AtomicI64,
     pub(super) kinds: [OfKind; KINDS],
@@ -82,11 +87,14 @@ const NEW: u32 = 0;
 const ALONE: u32 = 1;
 const IN_CROWD: u32 = 2;
 
-/// The lower limit of a thread that is alone: never reached.
+/// The lower limit of a thread that is alone: never reached, by what is not [`FAR`].
 const FLOOR: i64 = -(1 << 61);
 /// The lower limit by which it is told that it no longer is: always passed.
-pub(super) const CALLED: i64 = i64::MAX;
+const CALLED: i64 = i64::MAX;
 pub(super) const UNTOLD: i64 = i64::MIN;
+
+/// No size has this bit. One that does is beyond every lower limit.
+pub(super) const FAR: usize = 1 << 62;
 
 /// Adds to a number of this thread's.
 #[inline(always)]
@@ -105,11 +113,10 @@ impl Counts {
     /// A block was made.
     pub(super) fn block_made(&self, requested: usize) {
         self.enter(requested);
-        add(&self.made, requested as u64);
+        self.more(requested);
     }
 
     /// A call gave a block of this size.
-    #[inline(always)]
     pub(super) fn enter(&self, requested: usize) {
         if let Some(bucket) = self.histogram.get((requested / 16).min(BUCKETS - 1)) {
             add(bucket, 1);
@@ -119,23 +126,47 @@ impl Counts {
     /// A block is freed.
     pub(super) fn block_gone(&self, requested: usize) {
         add(&self.frees, 1);
-        add(&self.gone, requested as u64);
+        self.less(requested);
+    }
+
+    /// So many bytes more are in use.
+    pub(super) fn more(&self, bytes: usize) {
+        add(&self.made, bytes as u64);
+        self.set_in_use(self.in_use().wrapping_add(bytes as i64));
+    }
+
+    /// So many bytes less are in use.
+    pub(super) fn less(&self, bytes: usize) {
+        add(&self.gone, bytes as u64);
+        self.set_in_use(self.in_use().wrapping_sub(bytes as i64));
     }
 
     /// Bytes in use, as far as this thread made and freed them.
     #[inline(always)]
     pub(super) fn in_use(&self) -> i64 {
-        read(&self.made).wrapping_sub(read(&self.gone)) as i64
+        // ORDERING [none]: Relaxed. A statistic.
+        self.in_use.load(Ordering::Relaxed)
     }
 
-    /// Whether what is in use lies within its limits.
     #[inline(always)]
-    fn is_within(&self, now: i64) -> bool {
+    fn set_in_use(&self, now: i64) {
+        // ORDERING [none]: Relaxed. A statistic that this thread alone writes.
+        self.in_use.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether what is in use does not exceed its upper limit.
+    #[inline(always)]
+    fn is_below(&self, now: i64) -> bool {
         // ORDERING [none]: Relaxed. Where it was changed by another thread, what that one did is seen in
         // the exchanges that follow.
-        let low = self.low.load(Ordering::Relaxed);
-        // ORDERING [none]: Relaxed. Written by this thread.
-        now.wrapping_sub(low) as u64 <= self.span.load(Ordering::Relaxed)
+        now <= self.high.load(Ordering::Relaxed)
+    }
+
+    /// Whether it does not fall below its lower one.
+    #[inline(always)]
+    fn is_above(&self, now: i64) -> bool {
+        // ORDERING [none]: Relaxed. As in `is_below`.
+        now >= self.low.load(Ordering::Relaxed)
     }
 
     /// Whether the stack has been as deep.
@@ -143,47 +174,59 @@ impl Counts {
     fn is_reached(&self, at: usize) -> bool {
         // ORDERING [none]: Relaxed. See `forget_stack`.
         let below = at.wrapping_sub(self.deepest.load(Ordering::Relaxed));
-        // ORDERING [none]: Relaxed. Written by this thread.
-        below <= self.depth.load(Ordering::Relaxed)
+        // SAFETY: written by this thread only. The compiler compares with what is in memory only if it is not atomic.
+        below <= unsafe { self.depth.as_ptr().read() }
     }
 
-    /// A block was made by malloc, if that passes no limit. Else nothing is done.
+    /// Counts a block that malloc is about to make, if it is not large and passes no limit. Else nothing is done.
     #[inline(always)]
-    pub(super) fn usual_block_made(&self, requested: usize) -> bool {
-        let made = read(&self.made).wrapping_add(requested as u64);
-        let usual = self.is_within(made.wrapping_sub(read(&self.gone)) as i64)
-            && self.is_reached(tls::stack_pointer());
-        if usual {
-            // ORDERING [none]: Relaxed. A statistic that this thread alone writes.
-            self.made.store(made, Ordering::Relaxed);
-            self.enter(requested);
+    pub(super) fn usual_block_made(&self, requested: usize, at: usize) -> bool {
+        let now = self.in_use().wrapping_add(requested as i64);
+        let Some(bucket) = self.histogram.get(requested / 16) else { return false };
+        if !self.is_below(now) || !self.is_reached(at) {
+            seldom();
+            return false;
         }
-        usual
+        self.set_in_use(now);
+        add(&self.made, requested as u64);
+        add(bucket, 1);
+        true
+    }
+
+    /// malloc did not make it.
+    #[cold]
+    pub(super) fn take_back(&self, requested: usize) {
+        self.set_in_use(self.in_use().wrapping_sub(requested as i64));
+        add(&self.made, (requested as u64).wrapping_neg());
+        if let Some(bucket) = self.histogram.get(requested / 16) {
+            add(bucket, u64::MAX);
+        }
     }
 
     /// A block is freed, if that passes no limit. Else nothing is done.
     #[inline(always)]
-    pub(super) fn usual_block_gone(&self, requested: usize) -> bool {
-        let gone = read(&self.gone).wrapping_add(requested as u64);
+    pub(super) fn usual_block_gone(&self, requested: usize, at: usize) -> bool {
+        let now = self.in_use().wrapping_sub(requested as i64);
         // Only whether the stack is deeper: how high it begins is seen where blocks are made.
         // ORDERING [none]: Relaxed. See `forget_stack`.
-        let usual = tls::stack_pointer() >= self.deepest.load(Ordering::Relaxed)
-            && self.is_within(read(&self.made).wrapping_sub(gone) as i64);
-        if usual {
-            // ORDERING [none]: Relaxed. A statistic that this thread alone writes.
-            self.gone.store(gone, Ordering::Relaxed);
-            add(&self.frees, 1);
+        let is_deeper = at < self.deepest.load(Ordering::Relaxed);
+        if is_deeper || !self.is_above(now) {
+            seldom();
+            return false;
         }
-        usual
+        self.set_in_use(now);
+        add(&self.gone, requested as u64);
+        add(&self.frees, 1);
+        true
     }
 
     /// Ends every call that has changed what is in use.
-    pub(super) fn settle(&self, peak: &Peak) {
+    pub(super) fn settle(&self, at: usize, peak: &Peak) {
         let now = self.in_use();
-        if !self.is_within(now) {
+        if !(self.is_below(now) && self.is_above(now)) {
             self.exceeds(now, peak);
         }
-        self.reach(tls::stack_pointer(), peak);
+        self.reach(at, peak);
     }
 
     /// The stack reaches down to `at`.
@@ -239,9 +282,8 @@ impl Counts {
         // ORDERING [none]: Relaxed. Written by this thread.
         match self.state.load(Ordering::Relaxed) {
             NEW => self.join(now, peak),
-            // ORDERING [none]: Relaxed. As in `settle`.
-            ALONE if self.low.load(Ordering::Relaxed) != CALLED => {
-                self.keep(now);
+            ALONE if !self.is_called() => {
+                self.keep(now.max(self.kept()));
                 peak.check(now);
             }
             ALONE => {
@@ -252,15 +294,31 @@ impl Counts {
         }
     }
 
-    /// The most that the thread that is alone had in use.
+    /// The most that the thread had in use that is alone. Where this overwrites [`call`](Counts::call), the next
+    /// block that is made passes the limit, and the next that is freed the lower one.
     pub(super) fn keep(&self, most: i64) {
         // ORDERING [none]: Relaxed. Read by others as a statistic.
-        self.span.store(most.wrapping_sub(FLOOR) as u64, Ordering::Relaxed);
+        self.kept.store(most, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. Read by this thread.
+        self.high.store(most, Ordering::Relaxed);
     }
 
     pub(super) fn kept(&self) -> i64 {
         // ORDERING [none]: Relaxed. A statistic.
-        FLOOR.wrapping_add(self.span.load(Ordering::Relaxed) as i64)
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// Tells a thread that it is alone no longer: its every call passes a limit.
+    pub(super) fn call(&self) {
+        // ORDERING [none]: Relaxed. The caller's barrier orders it.
+        self.low.store(CALLED, Ordering::Relaxed);
+        // ORDERING [none]: Relaxed. As above.
+        self.high.store(i64::MIN, Ordering::Relaxed);
+    }
+
+    fn is_called(&self) -> bool {
+        // ORDERING [none]: Relaxed. As in `is_below`.
+        self.low.load(Ordering::Relaxed) == CALLED
     }
 
     /// The thread's first call.
@@ -294,7 +352,7 @@ impl Counts {
         // ORDERING [none]: Relaxed. Read by this thread.
         self.low.store(now - batch, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. Read by this thread.
-        self.span.store(2 * batch as u64, Ordering::Relaxed);
+        self.high.store(now + batch, Ordering::Relaxed);
         peak.add(now - told);
     }
 }

@@ -23,11 +23,9 @@
 //! | `free`    | `write` Release    | `enter` Acquire     | that the last entry of a place was written |
 //! | `writing` | `write` Release    | `write` Acquire     | how much was written |
 
-use super::counts::Counts;
 use super::session::Session;
 use crate::sys::kept::{Kept, write_at};
 use crate::sys::pages;
-use crate::sys::tls;
 use crate::tools::say;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
 
@@ -94,12 +92,6 @@ fn now() -> u64 {
     {
         crate::sys::thread::monotonic_ns()
     }
-}
-
-/// Enters a call that has changed what is in use.
-pub(super) fn note(session: &Session, counts: &Counts) {
-    let depth = counts.depth_of(tls::stack_pointer());
-    note_depth(session, depth);
 }
 
 /// Enters what is in use at this moment.

@@ -6,8 +6,8 @@
 //! - In a *crowd*, each thread adds what it has more or less in use to a common sum whenever that exceeds
 //!   the *batch*. The sum, and with it the peak, is off by at most one batch for each thread.
 //!
-//! Both are one comparison on the way of a call: whether what the thread has in use lies within
-//! `low ..= low + span` of its counts.
+//! Both are one comparison on the way of a call: where a block is made, whether what the thread has in use exceeds
+//! `high` of its counts; where one is freed, whether it falls below `low`.
 //!
 //! ```text
 //!        first call: nobody is there      another thread's first call
@@ -26,7 +26,7 @@
 //! | ------- | -------------------------- | -------------------------- | ------- |
 //! | `alone` | `Peak::belongs_to` AcqRel  | `Peak::end_solitude` AcqRel | the limits of the thread that is alone |
 
-use super::counts::{CALLED, Counts, UNTOLD};
+use super::counts::{Counts, UNTOLD};
 use crate::sys::barrier;
 use core::sync::atomic::{AtomicI64, AtomicPtr, AtomicUsize, Ordering};
 
@@ -122,8 +122,7 @@ impl Peak {
         }
         // SAFETY: not null and not `crowd()` (invariant 1): a thread's counts, never unmapped.
         let first = unsafe { &*first };
-        // ORDERING [none]: Relaxed. The barrier below orders it.
-        first.low.store(CALLED, Ordering::Relaxed);
+        first.call();
         // From here on its every call finds the limit passed. What it did before is seen here. (Where the
         // kernel has no membarrier, a call that is under way may be seen by neither until its next.)
         barrier::heavy();

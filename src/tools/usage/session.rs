@@ -24,7 +24,7 @@ use super::sums::{Boxed, Sums};
 use super::{allocator, memhook_usage_limits};
 use crate::abi::*;
 use crate::api::local::{
-    known_inside, memhook_local_create, memhook_local_each, memhook_local_get, memhook_local_known,
+    Here, memhook_local_create, memhook_local_each, memhook_local_get, memhook_local_known,
 };
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
@@ -330,16 +330,12 @@ impl Session {
     }
 
     /// The same in a callback, where less is to be looked at.
-    ///
-    /// # Safety
-    ///
-    /// In a callback.
     #[inline(always)]
-    pub(super) unsafe fn counts_inside(&self) -> Option<&'static Counts> {
+    pub(super) fn counts_of(&self, here: Here) -> Option<&'static Counts> {
         // ORDERING [none]: Relaxed. As in `counts`.
         let key = self.key.load(Ordering::Relaxed);
-        // SAFETY: in a callback (the caller's contract), and the key was given out to the session.
-        let memory = unsafe { known_inside(key) };
+        // SAFETY: the key was given out to the session, or is 0.
+        let memory = unsafe { here.known(key) };
         // SAFETY: null, or this thread's counts, never unmapped.
         unsafe { memory.cast::<Counts>().as_ref() }
     }
