@@ -7,6 +7,15 @@ use core::ffi::c_void;
 /// From this size on it is worth asking the kernel which pages were touched.
 const LARGE: usize = 128 * 1024;
 
+/// Whether the backend has most likely written to all of a large block: then it is cleared again sooner than the
+/// kernel tells of every page. An interceptor writes to its ends, if anywhere.
+fn was_cleared(block: usize, bytes: usize) -> bool {
+    let page = crate::backend::page_size();
+    [bytes / 4, bytes / 2, bytes / 4 * 3]
+        .iter()
+        .all(|within| sys::is_in_memory((block + within) / page * page))
+}
+
 /// Makes `bytes` bytes of the block zero. Pages of the backend's calloc that nobody has touched
 /// since are left untouched.
 #[inline(never)]
@@ -17,7 +26,7 @@ pub(super) fn clear(walk: &Walk, block: *mut c_void, bytes: usize) {
         return;
     }
     let within = start != 0 && offset <= len && bytes <= len - offset;
-    if bytes < LARGE || !within {
+    if bytes < LARGE || !within || was_cleared(block as usize, bytes) {
         // SAFETY: an interceptor or the backend gave a block of at least this size.
         return unsafe { block.cast::<u8>().write_bytes(0, bytes) };
     }

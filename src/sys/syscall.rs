@@ -122,6 +122,14 @@ pub(crate) fn clock_ns(clock: libc::clockid_t) -> u64 {
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
 }
 
+/// Whether the page that begins at `page` is in memory. A guess: it may have been, or be next.
+pub(crate) fn is_in_memory(page: usize) -> bool {
+    let mut answer = 0u8;
+    // SAFETY: `answer` is a live byte, as many as there are pages in a length of 1.
+    let result = unsafe { raw(libc::SYS_mincore, [page, 1, &raw mut answer as usize, 0, 0, 0]) };
+    result == 0 && answer & 1 != 0
+}
+
 /// Reads the kernel's page records of this process from the page at `first` on. Returns how
 /// many were read; 0 where the file cannot be had.
 pub(crate) fn pagemap(first: usize, records: &mut [u64]) -> usize {
