@@ -76,6 +76,7 @@ stress: dist
 install: dist
 	install -d $(DESTDIR)$(PREFIX)/lib/memhook $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(DIST)/lib/libmemhook.so.0 $(DESTDIR)$(PREFIX)/lib/libmemhook.so.0
+	install -m 755 $(DIST)/lib/libmemhook-mmap.so $(DESTDIR)$(PREFIX)/lib/libmemhook-mmap.so
 	ln -sf libmemhook.so.0 $(DESTDIR)$(PREFIX)/lib/libmemhook.so
 	install -m 644 $(DIST)/lib/libmemhook.a $(DESTDIR)$(PREFIX)/lib/libmemhook.a
 	install -m 644 $(DIST)/lib/memhook/memhook-static.opt $(DESTDIR)$(PREFIX)/lib/memhook/memhook-static.opt

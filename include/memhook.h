@@ -307,6 +307,13 @@
 #define MEMHOOK_USAGE_ABORT (1 << 10)
 
 /**
+ * Flag of a usage session: `memhook_mmap()`, `memhook_mremap()` and `memhook_munmap()` are counted, to which
+ * `libmemhook-mmap.so` leads a process's calls of mmap, mmap64, mremap and munmap. Total, peak and histogram contain
+ * them then.
+ */
+#define MEMHOOK_USAGE_MAPS (1 << 11)
+
+/**
  * Limit of the bytes that are in use at the same moment.
  */
 #define MEMHOOK_USAGE_PEAK 1
@@ -989,7 +996,7 @@ typedef struct memhook_usage_options {
   size_t struct_size;
   /**
    * `MEMHOOK_THIS_THREAD`, to count what the calling thread allocates only, `MEMHOOK_USAGE_AT_EXIT`,
-   * `MEMHOOK_USAGE_TIMER`, `MEMHOOK_USAGE_ABORT`, or 0.
+   * `MEMHOOK_USAGE_TIMER`, `MEMHOOK_USAGE_ABORT`, `MEMHOOK_USAGE_MAPS`, or 0.
    */
   uint32_t flags;
   /**
@@ -1111,6 +1118,39 @@ typedef struct memhook_usage {
    * Blocks in use.
    */
   uint64_t live_blocks;
+  /**
+   * Mappings of files that cannot be written to. This and the next are 0 without `MEMHOOK_USAGE_MAPS`.
+   */
+  struct memhook_usage_calls mmap_read;
+  /**
+   * Mappings of files that can be written to.
+   */
+  struct memhook_usage_calls mmap_write;
+  /**
+   * Mappings of no file.
+   */
+  struct memhook_usage_calls mmap_anonymous;
+  /**
+   * mremap; bytes are those that it added.
+   */
+  struct memhook_usage_calls mremap;
+  /**
+   * munmap.
+   */
+  struct memhook_usage_calls munmap;
+  /**
+   * Calls of mremap that left the mapping where it was.
+   */
+  uint64_t mremap_nomove;
+  /**
+   * Calls of mremap that made it smaller.
+   */
+  uint64_t mremap_dec;
+  /**
+   * Bytes in use by mappings, in whole pages: what calls added less what they took away. Where a mapping was put
+   * over another, or pages were unmapped that no counted call had mapped, that is not what is mapped.
+   */
+  uint64_t mapped_bytes;
   /**
    * How many threads have counted, at the same time at most.
    */
@@ -2744,6 +2784,77 @@ int memhook_usage_expect(memhook_id id,
  */
 int memhook_usage_stop(memhook_id id,
                        struct memhook_usage *usage);
+
+/**
+ * mmap(2), and mmap64. Sessions of `memhook_usage_start()` with `MEMHOOK_USAGE_MAPS` count it.
+ *
+ * `libmemhook-mmap.so`, preloaded behind `libmemhook.so`, leads a process's calls of mmap, mmap64, mremap and munmap
+ * here; a program that keeps pools of its own may call it itself.
+ *
+ * # Returns
+ *
+ * The address, or `MAP_FAILED` with `errno` set, as mmap(2).
+ *
+ * # Threads
+ *
+ * Any thread, any time, in signal handlers too. Never waits.
+ *
+ * # Reentrancy
+ *
+ * Inside a callback, and while hooks are suspended: is not counted.
+ *
+ * # Safety
+ *
+ * As mmap(2).
+ */
+void *memhook_mmap(void *at,
+                   size_t bytes,
+                   int protection,
+                   int flags,
+                   int fd,
+                   int64_t offset);
+
+/**
+ * mremap(2); `to` is looked at if `flags` say so. As `memhook_mmap()`.
+ *
+ * # Returns
+ *
+ * The address, or `MAP_FAILED` with `errno` set, as mremap(2).
+ *
+ * # Threads
+ *
+ * As `memhook_mmap()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_mmap()`.
+ *
+ * # Safety
+ *
+ * As mremap(2).
+ */
+void *memhook_mremap(void *at, size_t before, size_t after, int flags, void *to);
+
+/**
+ * munmap(2). As `memhook_mmap()`.
+ *
+ * # Returns
+ *
+ * 0, or -1 with `errno` set, as munmap(2).
+ *
+ * # Threads
+ *
+ * As `memhook_mmap()`.
+ *
+ * # Reentrancy
+ *
+ * As `memhook_mmap()`.
+ *
+ * # Safety
+ *
+ * As munmap(2).
+ */
+int memhook_munmap(void *at, size_t bytes);
 
 #ifdef __cplusplus
 }  // extern "C"

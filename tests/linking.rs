@@ -326,6 +326,7 @@ fn make_install_puts_everything_where_programs_look() {
     let usr = destination.join("usr");
     for (file, mode) in [
         ("lib/libmemhook.so.0", 0o755),
+        ("lib/libmemhook-mmap.so", 0o755),
         ("lib/libmemhook.a", 0o644),
         ("lib/memhook/memhook-static.opt", 0o644),
         ("include/memhook.h", 0o644),

@@ -340,7 +340,9 @@ fn words_of_the_documentation_are_right() {
     for example in &examples {
         let words = example.replace("/tmp/", "").replace(",from:libxml2", "");
         let mut command = Command::new(&program);
-        command.env("LD_PRELOAD", library()).env("MEMHOOK", words).current_dir(&folder);
+        let preload =
+            format!("{} {}", library().display(), support::dist().join("lib/libmemhook-mmap.so").display());
+        command.env("LD_PRELOAD", preload).env("MEMHOOK", words).current_dir(&folder);
         let outcome = run(&mut command);
         assert!(!outcome.stderr.contains("memhook: "), "{example}: {}", outcome.stderr);
         assert!(outcome.stderr.contains("failed "), "{example}: {}", outcome.stderr);

@@ -55,4 +55,4 @@ pub(crate) fn die(text: &[u8]) -> ! {
     unsafe { libc::abort() }
 }
 
-pub(crate) use syscall::{getpid as process_id, is_in_memory, pagemap};
+pub(crate) use syscall::{getpid as process_id, is_in_memory, mapping, pagemap};

@@ -122,6 +122,17 @@ pub(crate) fn clock_ns(clock: libc::clockid_t) -> u64 {
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
 }
 
+/// mmap, mremap or munmap as somebody else asks for it; the error number where it fails.
+///
+/// # Safety
+///
+/// As the system call's.
+pub(crate) unsafe fn mapping(number: libc::c_long, arguments: [usize; 6]) -> Result<usize, i32> {
+    // SAFETY: the caller's contract.
+    let result = unsafe { raw(number, arguments) };
+    if (-4095..0).contains(&result) { Err(-result as i32) } else { Ok(result as usize) }
+}
+
 /// Whether the page that begins at `page` is in memory. A guess: it may have been, or be next.
 pub(crate) fn is_in_memory(page: usize) -> bool {
     let mut answer = 0u8;

@@ -7,7 +7,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use support::{Link, Outcome, compile, folder, library, root, run};
+use support::{Link, Outcome, compile, dist, folder, library, root, run};
 
 /// Both tools under paths of the same length: programs copy their environment.
 struct Pair {
@@ -211,19 +211,99 @@ fn stack_peak_is_right() {
     }
 }
 
-/// mmap is not interposed, and that is said; libmemusage subtracts what it has not added.
+/// Runs a program with mappings counted.
+fn mapping(words: &str, command: &mut Command) -> Outcome {
+    let preload = format!("{} {}", library().display(), dist().join("lib/libmemhook-mmap.so").display());
+    run(command.env("LD_PRELOAD", preload).env("MEMHOOK", words))
+}
+
+/// A tenth of what there is at most: libmemusage subtracts what it has not added.
 #[test]
-fn peak_does_not_wrap_where_mmap_is_to_be_traced() {
+fn peak_does_not_wrap_where_mmap_is_traced() {
     let program = program("usage_wrong");
     let mut command = Command::new(&program);
-    let ours = usage("usage", command.arg("mapped").env("MEMUSAGE_TRACE_MMAP", "1"));
-    let said =
-        "memhook: MEMHOOK: usage: MEMUSAGE_TRACE_MMAP is ignored: mmap and its like are not interposed\n";
-    assert!(ours.stderr.starts_with(said), "{}", ours.stderr);
-    assert_eq!(Report(&ours.stderr).summary("heap peak"), 1000);
+    let ours = mapping("usage", command.arg("mapped").env("MEMUSAGE_TRACE_MMAP", "1"));
+    let report = Report(&ours.stderr);
+    assert_eq!(report.summary("heap peak"), 1 << 20);
+    assert_eq!(report.summary("heap total"), 10 * (1 << 20) + 1000);
     let Some(tool) = libmemusage() else { return };
     let theirs = run(command.env("LD_PRELOAD", tool).env_remove("MEMHOOK"));
     assert!(Report(&plain(&theirs.stderr)).summary("heap peak") > 1 << 63);
+}
+
+/// Line by line, but for the peak.
+#[test]
+fn mappings_are_counted_as_by_libmemusage() {
+    let program = program("usage_maps");
+    let mut command = Command::new(&program);
+    let ours = mapping("usage", command.arg("plain").env("MEMUSAGE_TRACE_MMAP", "1"));
+    assert_eq!((ours.status, ours.stdout.as_str()), (0, ""));
+    let report = Report(&ours.stderr);
+    assert_eq!(report.row("mmap(r)"), [1, 100, 0]);
+    assert_eq!(report.row("mmap(w)"), [1, 4096, 0]);
+    assert_eq!(report.row("mmap(a)"), [12, 10 * (1 << 20) + 8192 + 12288, 0]);
+    assert_eq!(report.row("mremap"), [3, 65536 - 8192, 0]);
+    assert_eq!(report.row("munmap"), [12, 10 * (1 << 20) + 12288 + 4096, 0]);
+    assert_eq!(report.summary("heap peak"), 1 << 20);
+    // The page of the file that is left, and the one that the moved mapping was put over.
+    assert!(ours.stderr.contains("\n mapped| 8192 bytes\n"), "{}", ours.stderr);
+    let Some(tool) = libmemusage() else { return };
+    let theirs = run(command.env("LD_PRELOAD", tool).env_remove("MEMHOOK"));
+    let without_peak =
+        |text: &str| text.replacen(", heap peak: ", "\n", 1).lines().map(str::to_owned).collect();
+    let (ours, theirs) = (same_part(&ours.stderr), same_part(&plain(&theirs.stderr)));
+    let [ours, theirs]: [Vec<String>; 2] = [ours, theirs].map(|text| without_peak(&text));
+    assert!(ours.len() > 15, "{ours:?}");
+    assert_eq!(ours[3..], theirs[3..]);
+    assert_eq!(ours[1], theirs[1]);
+}
+
+#[test]
+fn mappings_that_fail_are_counted_as_failed() {
+    let program = program("usage_maps");
+    let ours = mapping("usage=maps", Command::new(&program).arg("failing"));
+    assert_eq!((ours.status, ours.stdout.as_str()), (0, ""));
+    let report = Report(&ours.stderr);
+    assert_eq!(report.row("mmap(r)"), [1, 0, 1]);
+    assert_eq!(report.row("mmap(a)"), [2, 100, 1]);
+    assert_eq!(report.row("mremap"), [1, 0, 1]);
+    assert_eq!(report.row("munmap"), [2, 100, 1]);
+    assert_eq!(report.summary("heap peak"), 4096);
+}
+
+#[test]
+fn what_one_thread_maps_another_unmaps() {
+    let program = program("usage_maps");
+    let ours = mapping("usage=maps,batch:1", Command::new(&program).arg("threads"));
+    assert_eq!((ours.status, ours.stdout.as_str()), (0, ""));
+    let report = Report(&ours.stderr);
+    assert_eq!(report.row("mmap(a)"), [16, 8 * ((1 << 20) + (1 << 16)), 0]);
+    assert_eq!(report.row("munmap"), [16, 8 * ((1 << 20) + (1 << 16)), 0]);
+    assert!(ours.stderr.contains("\n mapped| 0 bytes\n"), "{}", ours.stderr);
+    let peak = report.summary("heap peak");
+    assert!((1 << 20..(1 << 20) + (1 << 17)).contains(&peak), "{peak}");
+}
+
+/// Whoever asks for mappings without the object that leads them here is told which it is.
+#[test]
+fn mappings_that_cannot_be_counted_are_said_not_to_be() {
+    let program = program("usage_maps");
+    let ours = usage("usage", Command::new(&program).arg("plain").env("MEMUSAGE_TRACE_MMAP", "1"));
+    let said = "memhook: MEMHOOK: usage: mappings are not counted: for that, libmemhook-mmap.so must be preloaded too, \
+                behind libmemhook.so\n";
+    assert!(ours.stderr.starts_with(said), "{}", ours.stderr);
+    assert_eq!(Report(&ours.stderr).row("mmap(a)"), [0, 0, 0]);
+}
+
+/// With the object there and no session that asks for it, mappings work as ever and are not counted.
+#[test]
+fn mappings_are_left_alone_where_nobody_asks() {
+    let program = program("usage_maps");
+    for mode in ["plain", "failing", "threads"] {
+        let ours = mapping("usage", Command::new(&program).arg(mode));
+        assert_eq!((ours.status, ours.stdout.as_str()), (0, ""));
+        assert!(!ours.stderr.contains("mmap("), "{}", ours.stderr);
+    }
 }
 
 /// What a program writes to standard error where that is a terminal.

@@ -53,7 +53,8 @@ fn plain(text: &str) -> String {
 
 /// What libmemusage says too, without its stack peak.
 fn same_part(report: &str) -> String {
-    let ours = ["Beyond libmemusage:", "aligned|", " in use|", "   peak|", "  taken|", "   size|"];
+    let ours =
+        ["Beyond libmemusage:", "aligned|", " in use|", " mapped|", "   peak|", "  taken|", "   size|"];
     let lines = report.lines().filter(|line| !ours.iter().any(|ours| line.starts_with(ours)));
     lines.map(|line| line.split(", stack peak").next().unwrap_or("").to_owned() + "\n").collect()
 }

@@ -347,7 +347,7 @@ fn wrong_settings_are_refused() {
         assert_eq!(outcome.stderr.lines().count(), 1, "nothing is started");
         if wrong.contains("know") {
             let knows = "; it knows: file:NAME signal:NAME data:NAME buffer:ENTRIES timer batch:BYTES program:NAME \
-                         peak:BYTES total:BYTES calls:N live:BYTES blocks:N status:N abort, with commas between them\n";
+                         peak:BYTES total:BYTES calls:N live:BYTES blocks:N status:N abort maps, with commas between them\n";
             assert!(outcome.stderr.ends_with(knows), "{words}: {}", outcome.stderr);
         }
     }

@@ -21,6 +21,11 @@ install -m 755 "$build/libmemhook.so" "$dist/lib/libmemhook.so.0.new"
 mv -f "$dist/lib/libmemhook.so.0.new" "$dist/lib/libmemhook.so.0"
 ln -sf libmemhook.so.0 "$dist/lib/libmemhook.so"
 
+# Beside it, what leads mmap and its like to it, for who asks for that.
+"$CC" -shared -nostdlib -Wl,-soname,libmemhook-mmap.so -Wl,-z,now "$here/src/entry/mmap.S" "$dist/lib/libmemhook.so.0" \
+  -Wl,-rpath,'$ORIGIN' -o "$dist/lib/libmemhook-mmap.so.new"
+mv -f "$dist/lib/libmemhook-mmap.so.new" "$dist/lib/libmemhook-mmap.so"
+
 # The library's own object is complete without Rust's runtime, as nothing in it can panic.
 "$nm" -D --defined-only "$build/libmemhook.so" | awk '$3 ~ /^memhook_/ { print $3 }' > "$work/keep"
 # And the names of glibc's functions that tools take over.

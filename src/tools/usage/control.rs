@@ -100,7 +100,11 @@ unsafe fn start(options: *const memhook_usage_options, out: *mut memhook_id, sta
 ///
 /// The strings and limits of `options` are valid for `'a`.
 unsafe fn checked<'a>(options: &memhook_usage_options) -> Result<Start<'a>, c_int> {
-    let known = MEMHOOK_THIS_THREAD | MEMHOOK_USAGE_AT_EXIT | MEMHOOK_USAGE_TIMER | MEMHOOK_USAGE_ABORT;
+    let known = MEMHOOK_THIS_THREAD
+        | MEMHOOK_USAGE_AT_EXIT
+        | MEMHOOK_USAGE_TIMER
+        | MEMHOOK_USAGE_ABORT
+        | MEMHOOK_USAGE_MAPS;
     let text = |text: *const c_char| {
         // SAFETY: not NULL, hence a string (the caller's contract).
         (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_bytes())

@@ -10,6 +10,7 @@
 //! 1. Counts are written by their own thread, or while the session is not in force, except: the limits of a
 //!    thread that is alone, `told` and `deepest`.
 
+use super::maps::WAYS;
 use super::peak::Peak;
 use crate::sys::{barrier::seldom, tls};
 use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -31,7 +32,7 @@ pub(super) enum Kind {
 /// How many kinds there are.
 pub(super) const KINDS: usize = 4;
 
-/// What is counted for each kind.
+/// What is counted for each kind, and for each way of mapping.
 #[repr(C)]
 pub(super) struct OfKind {
     /// Calls that gave a block. Not kept for malloc.
@@ -50,7 +51,7 @@ pub(super) struct Counts {
     pub(super) gone: AtomicU64,
     /// Blocks given to free.
     pub(super) frees: AtomicU64,
-    /// What this thread has in use, as far as it made and freed it: `made` less `gone`.
+    /// What this thread has in use, as far as it made and freed it: `made` less `gone`, and mappings likewise.
     in_use: AtomicI64,
     /// Where it falls below this, or rises above `high`, more is to be done than count it.
     low: AtomicI64,
@@ -70,6 +71,13 @@ pub(super) struct Counts {
     /// What of the bytes in use is in the common sum; `UNTOLD`: nothing was ever added.
     pub(super) told: AtomicI64,
     pub(super) kinds: [OfKind; KINDS],
+    pub(super) maps: [OfKind; WAYS],
+    /// Bytes of mappings that were ever added to what is in use.
+    pub(super) mapped: AtomicU64,
+    /// Bytes of mappings that were ever taken from it.
+    pub(super) unmapped: AtomicU64,
+    pub(super) remap_in_place: AtomicU64,
+    pub(super) remap_decreasing: AtomicU64,
     /// free of NULL.
     pub(super) null_frees: AtomicU64,
     pub(super) realloc_in_place: AtomicU64,
@@ -139,6 +147,13 @@ impl Counts {
     pub(super) fn less(&self, bytes: usize) {
         add(&self.gone, bytes as u64);
         self.set_in_use(self.in_use().wrapping_sub(bytes as i64));
+    }
+
+    /// So many bytes of mappings less, and so many more.
+    pub(super) fn mapped(&self, before: usize, after: usize) {
+        add(&self.unmapped, before as u64);
+        add(&self.mapped, after as u64);
+        self.set_in_use(self.in_use().wrapping_sub(before as i64).wrapping_add(after as i64));
     }
 
     /// Bytes in use, as far as this thread made and freed them.

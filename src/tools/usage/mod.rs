@@ -7,6 +7,7 @@
 //! | `session` | from a start to its stop, and to the end of its last block |
 //! | `control` `begin` | the functions of the header; the start |
 //! | `limits` `exit` | budgets; the end of the process |
+//! | `maps` | mmap and its like |
 //! | `reading` `report` `allocator` | what is shown; the allocator's and the system's own view |
 //! | `data` `signal` | the file that memusagestat draws; reports and samples by signal |
 //! | `words` | the environment variables |
@@ -19,6 +20,7 @@ mod counts;
 mod data;
 mod exit;
 mod limits;
+pub mod maps;
 mod peak;
 mod reading;
 mod report;
@@ -40,6 +42,11 @@ pub const MEMHOOK_USAGE_TIMER: u32 = 1 << 9;
 /// Flag of a usage session: the process is aborted, with a message, by the call that exceeds the limit of
 /// the peak.
 pub const MEMHOOK_USAGE_ABORT: u32 = 1 << 10;
+
+/// Flag of a usage session: `memhook_mmap()`, `memhook_mremap()` and `memhook_munmap()` are counted, to which
+/// `libmemhook-mmap.so` leads a process's calls of mmap, mmap64, mremap and munmap. Total, peak and histogram contain
+/// them then.
+pub const MEMHOOK_USAGE_MAPS: u32 = 1 << 11;
 
 /// Limit of the bytes that are in use at the same moment.
 pub const MEMHOOK_USAGE_PEAK: u32 = 1;
@@ -87,7 +94,7 @@ pub struct memhook_usage_options {
     /// `sizeof(memhook_usage_options)`.
     pub struct_size: usize,
     /// `MEMHOOK_THIS_THREAD`, to count what the calling thread allocates only, `MEMHOOK_USAGE_AT_EXIT`,
-    /// `MEMHOOK_USAGE_TIMER`, `MEMHOOK_USAGE_ABORT`, or 0.
+    /// `MEMHOOK_USAGE_TIMER`, `MEMHOOK_USAGE_ABORT`, `MEMHOOK_USAGE_MAPS`, or 0.
     pub flags: u32,
     /// A signal that has a report written whenever it arrives; 0: none. The signal must not have a handler.
     pub signal: c_int,
@@ -158,6 +165,23 @@ pub struct memhook_usage {
     pub live_bytes: u64,
     /// Blocks in use.
     pub live_blocks: u64,
+    /// Mappings of files that cannot be written to. This and the next are 0 without `MEMHOOK_USAGE_MAPS`.
+    pub mmap_read: memhook_usage_calls,
+    /// Mappings of files that can be written to.
+    pub mmap_write: memhook_usage_calls,
+    /// Mappings of no file.
+    pub mmap_anonymous: memhook_usage_calls,
+    /// mremap; bytes are those that it added.
+    pub mremap: memhook_usage_calls,
+    /// munmap.
+    pub munmap: memhook_usage_calls,
+    /// Calls of mremap that left the mapping where it was.
+    pub mremap_nomove: u64,
+    /// Calls of mremap that made it smaller.
+    pub mremap_dec: u64,
+    /// Bytes in use by mappings, in whole pages: what calls added less what they took away. Where a mapping was put
+    /// over another, or pages were unmapped that no counted call had mapped, that is not what is mapped.
+    pub mapped_bytes: u64,
     /// How many threads have counted, at the same time at most.
     pub threads: u64,
     /// 1: the allocator below has a mallinfo2, and the next five are what it says, 0 otherwise. They are of

@@ -1,6 +1,7 @@
 //! What there is to be read of a session.
 
 use super::counts::Kind;
+use super::maps::Way;
 use super::session::Session;
 use super::sums::Boxed;
 use super::*;
@@ -10,6 +11,8 @@ use core::sync::atomic::Ordering;
 pub(super) struct Reading {
     pub(super) usage: memhook_usage,
     pub(super) sums: Boxed,
+    /// Whether mappings are counted.
+    pub(super) has_maps: bool,
 }
 
 impl Reading {
@@ -18,7 +21,8 @@ impl Reading {
     pub(super) fn of(session: &Session, anywhere: bool) -> Option<Reading> {
         let mut sums = Boxed::of(session)?;
         let (live_bytes, live_blocks) = (sums.live_bytes(), sums.live_blocks());
-        let peak = session.peak.most(live_bytes as i64);
+        let mapped_bytes = sums.mapped_bytes();
+        let peak = session.peak.most(live_bytes.wrapping_add(mapped_bytes) as i64);
         if let Some(before) = session.before() {
             sums.subtract(before);
         }
@@ -26,12 +30,16 @@ impl Reading {
             let [calls, bytes, failed] = sums.of(kind);
             memhook_usage_calls { calls, bytes, failed }
         };
+        let maps = |way| {
+            let [calls, bytes, failed] = sums.of_maps(way);
+            memhook_usage_calls { calls, bytes, failed }
+        };
         let [free_calls, freed] = sums.of_free();
         // ORDERING [none]: Relaxed. A statistic.
         let stack_peak = session.peak.stack.load(Ordering::Relaxed) as u64;
         let mut usage = memhook_usage {
             struct_size: size_of::<memhook_usage>(),
-            total: sums.made,
+            total: sums.total(),
             peak,
             peak_error: session.peak.error(sums.threads),
             stack_peak,
@@ -45,6 +53,14 @@ impl Reading {
             realloc_free: sums.realloc_free,
             live_bytes,
             live_blocks,
+            mmap_read: maps(Way::Read),
+            mmap_write: maps(Way::Write),
+            mmap_anonymous: maps(Way::Anonymous),
+            mremap: maps(Way::Remap),
+            munmap: maps(Way::Unmap),
+            mremap_nomove: sums.remap_in_place,
+            mremap_dec: sums.remap_decreasing,
+            mapped_bytes,
             threads: sums.threads,
             has_allocator: 0,
             reserved: 0,
@@ -59,7 +75,8 @@ impl Reading {
         if !anywhere {
             allocator::view(session.setup().allocator, &mut usage);
         }
-        Some(Reading { usage, sums })
+        let has_maps = session.setup().flags & MEMHOOK_USAGE_MAPS != 0;
+        Some(Reading { usage, sums, has_maps })
     }
 }
 

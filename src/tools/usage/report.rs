@@ -2,7 +2,9 @@
 
 use super::counts::{BUCKETS, Kind};
 use super::data::reason;
+use super::maps::Way;
 use super::reading::Reading;
+use super::sums::Sums;
 use crate::scratch;
 use crate::sys::kept::{Kept, is_terminal};
 use crate::sys::process_id;
@@ -158,6 +160,26 @@ fn summary(lines: &mut Lines, reading: &Reading) {
     row(b" calloc", Kind::Calloc);
     let [calls, bytes] = sums.of_free();
     lines.row(b"   free", calls, bytes, None).add(b"\n");
+    if reading.has_maps {
+        maps(lines, sums);
+    }
+}
+
+fn maps(lines: &mut Lines, sums: &Sums) {
+    let mut row = |name: &[u8], way| {
+        let [calls, bytes, failed] = sums.of_maps(way);
+        lines.row(name, calls, bytes, Some(failed));
+        if way == Way::Remap {
+            lines.add(b"  (nomove: ").number(sums.remap_in_place, 0);
+            lines.add(b", dec:").number(sums.remap_decreasing, 0).add(b")");
+        }
+        lines.add(b"\n");
+    };
+    row(b"mmap(r)", Way::Read);
+    row(b"mmap(w)", Way::Write);
+    row(b"mmap(a)", Way::Anonymous);
+    row(b" mremap", Way::Remap);
+    row(b" munmap", Way::Unmap);
 }
 
 fn histogram(lines: &mut Lines, reading: &Reading) {
@@ -202,6 +224,9 @@ fn beyond(lines: &mut Lines, reading: &Reading) {
             (usage.threads, b""),
         ],
     );
+    if reading.has_maps {
+        named(b" mapped", &[(usage.mapped_bytes, b" bytes")]);
+    }
     if usage.peak_error != 0 {
         named(b"   peak", &[(usage.peak_error, b" bytes more or less")]);
     }

@@ -24,7 +24,7 @@ use super::sums::{Boxed, Sums};
 use super::{allocator, memhook_usage_limits};
 use crate::abi::*;
 use crate::api::local::{
-    Here, memhook_local_create, memhook_local_each, memhook_local_get, memhook_local_known,
+    Here, memhook_local_create, memhook_local_each, memhook_local_get, memhook_local_known, memhook_thread,
 };
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
@@ -112,6 +112,8 @@ pub(super) struct Session {
 pub(super) struct Setup {
     slot: usize,
     pub(super) flags: u32,
+    /// The only thread that is counted; 0: all.
+    pub(super) thread: u64,
     pub(super) exit_status: c_int,
     pub(super) limits: memhook_usage_limits,
     pub(super) target: Target,
@@ -132,7 +134,18 @@ impl Setup {
         data: Option<Data>,
         signal: c_int,
     ) -> Setup {
-        Setup { slot: 0, flags, exit_status, limits, target, data, allocator: allocator::find(), signal }
+        let thread = if flags & MEMHOOK_THIS_THREAD != 0 { memhook_thread() } else { 0 };
+        Setup {
+            slot: 0,
+            flags,
+            thread,
+            exit_status,
+            limits,
+            target,
+            data,
+            allocator: allocator::find(),
+            signal,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The counts of all threads together.
 
 use super::counts::{BUCKETS, Counts, KINDS, Kind, read};
+use super::maps::{WAYS, Way};
 use super::session::Session;
 use crate::api::local::memhook_local_each;
 use crate::scratch;
@@ -25,6 +26,13 @@ pub(super) struct Sums {
     pub(super) realloc_free: u64,
     pub(super) realloc_new: u64,
     pub(super) shrunk: u64,
+    pub(super) maps: [u64; WAYS],
+    pub(super) map_bytes: [u64; WAYS],
+    pub(super) map_failed: [u64; WAYS],
+    pub(super) mapped: u64,
+    pub(super) unmapped: u64,
+    pub(super) remap_in_place: u64,
+    pub(super) remap_decreasing: u64,
     pub(super) threads: u64,
     pub(super) histogram: [u64; BUCKETS],
 }
@@ -111,8 +119,13 @@ impl Sums {
         take(&mut self.in_place, &counts.realloc_in_place);
         take(&mut self.decreasing, &counts.realloc_decreasing);
         take(&mut self.realloc_new, &counts.realloc_new);
-        let sums = self.blocks.iter_mut().zip(&mut self.bytes).zip(&mut self.failed);
-        for (((blocks, bytes), failed), kind) in sums.zip(&counts.kinds) {
+        take(&mut self.unmapped, &counts.unmapped);
+        take(&mut self.mapped, &counts.mapped);
+        take(&mut self.remap_in_place, &counts.remap_in_place);
+        take(&mut self.remap_decreasing, &counts.remap_decreasing);
+        let kinds = self.blocks.iter_mut().zip(&mut self.bytes).zip(&mut self.failed).zip(&counts.kinds);
+        let maps = self.maps.iter_mut().zip(&mut self.map_bytes).zip(&mut self.map_failed).zip(&counts.maps);
+        for (((blocks, bytes), failed), kind) in kinds.chain(maps) {
             take(blocks, &kind.made);
             take(bytes, &kind.bytes);
             take(failed, &kind.failed);
@@ -134,7 +147,26 @@ impl Sums {
 
     /// Calls that gave a block.
     pub(super) fn with_blocks(&self) -> u64 {
-        self.histogram.iter().sum()
+        let [maps @ .., _unmaps] = &self.maps;
+        self.histogram.iter().sum::<u64>().saturating_sub(maps.iter().sum())
+    }
+
+    /// Bytes that were asked for, of the heap and mapped.
+    pub(super) fn total(&self) -> u64 {
+        let [maps @ .., _unmaps] = &self.map_bytes;
+        self.made.wrapping_add(maps.iter().sum())
+    }
+
+    /// Calls, bytes and failures of a way of mapping.
+    pub(super) fn of_maps(&self, way: Way) -> [u64; 3] {
+        let at = |numbers: &[u64; WAYS]| numbers.get(way as usize).copied().unwrap_or(0);
+        let failed = at(&self.map_failed);
+        [at(&self.maps) + failed, at(&self.map_bytes), failed]
+    }
+
+    /// Bytes of mappings that are in use. Before `subtract`.
+    pub(super) fn mapped_bytes(&self) -> u64 {
+        (self.mapped.wrapping_sub(self.unmapped) as i64).max(0) as u64
     }
 
     /// What was counted since `before`. Threads stay.
@@ -149,6 +181,16 @@ impl Sums {
         less(&mut self.realloc_free, &before.realloc_free);
         less(&mut self.realloc_new, &before.realloc_new);
         less(&mut self.shrunk, &before.shrunk);
+        less(&mut self.remap_in_place, &before.remap_in_place);
+        less(&mut self.remap_decreasing, &before.remap_decreasing);
+        let maps = [
+            (&mut self.maps, &before.maps),
+            (&mut self.map_bytes, &before.map_bytes),
+            (&mut self.map_failed, &before.map_failed),
+        ];
+        for (now, before) in maps {
+            now.iter_mut().zip(before).for_each(|(now, before)| less(now, before));
+        }
         let arrays = [
             (&mut self.blocks, &before.blocks),
             (&mut self.bytes, &before.bytes),

@@ -11,7 +11,7 @@ use crate::tools::words::{Tool, Wrong, number, settings};
 pub(in crate::tools) const TOOL: Tool = Tool {
     name: b"usage",
     settings: b"file:NAME signal:NAME data:NAME buffer:ENTRIES timer batch:BYTES program:NAME peak:BYTES \
-                total:BYTES calls:N live:BYTES blocks:N status:N abort, with commas between them",
+                total:BYTES calls:N live:BYTES blocks:N status:N abort maps, with commas between them",
     first: true,
     start,
 };
@@ -79,6 +79,7 @@ fn read(text: &'static [u8]) -> Result<Words, Wrong> {
             b"status" => small(value, 255).map(|number| start.exit_status = number as c_int),
             b"batch" => bytes(value).filter(|&n| n > 0 && n < 1 << 48).map(|n| start.batch = n as usize),
             b"timer" if value.is_empty() => flag(MEMHOOK_USAGE_TIMER),
+            b"maps" if value.is_empty() => flag(MEMHOOK_USAGE_MAPS),
             b"abort" if value.is_empty() => flag(MEMHOOK_USAGE_ABORT),
             _ => None,
         };
@@ -163,7 +164,13 @@ fn libmemusages_variables<'a>(start: &mut Start<'a>, room: &'a mut [u8]) {
         }
     }
     if variable(b"MEMUSAGE_TRACE_MMAP").is_some() {
-        say(&[b"MEMHOOK: usage: MEMUSAGE_TRACE_MMAP is ignored: mmap and its like are not interposed"]);
+        start.flags |= MEMHOOK_USAGE_MAPS;
+    }
+    if start.flags & MEMHOOK_USAGE_MAPS != 0 && !maps::are_led_here() {
+        say(&[
+            b"MEMHOOK: usage: mappings are not counted: for that, ",
+            b"libmemhook-mmap.so must be preloaded too, behind libmemhook.so",
+        ]);
     }
 }
 
