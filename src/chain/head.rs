@@ -252,8 +252,9 @@ pub(crate) fn publish(base: Base, chain: *mut Chain, mode: Mode) -> Result<*mut 
     // ORDERING [none]: Relaxed. Published with the chain.
     own.store(core::ptr::from_ref(head).cast_mut(), Ordering::Relaxed);
     let next = core::ptr::from_ref(head).cast_mut();
-    // ORDERING [publish]: AcqRel and Relaxed. Whoever loads the head sees the hooks in the chain.
-    if CURRENT.compare_exchange(base.0, next, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+    // ORDERING [publish]: Release and Relaxed. Whoever loads the head sees the hooks in the chain. What it takes the
+    // place of, `base` has acquired, and no head comes back into force in a section that saw it there.
+    if CURRENT.compare_exchange(base.0, next, Ordering::Release, Ordering::Relaxed).is_err() {
         // ORDERING [none]: Relaxed. The chain is the caller's again.
         own.store(core::ptr::null_mut(), Ordering::Relaxed);
         head.give_back();

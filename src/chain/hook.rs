@@ -139,8 +139,9 @@ impl Hook {
             if hook.id.load(Ordering::Relaxed) != 0 {
                 return false;
             }
-            // ORDERING [unpin]: Acquire and Relaxed. Other end: `unpin`.
-            if hook.pins.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            // ORDERING [unpin]: AcqRel and Relaxed. The last looks at its former life; and whoever pins it behind us
+            // finds, as we did, that its former id is gone. Other ends: `unpin`, `try_pin`.
+            if hook.pins.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_err() {
                 return false;
             }
             // ORDERING [hook]: Acquire and Relaxed. The end of its last life. Other end: `forget`.
@@ -230,9 +231,10 @@ impl Hook {
         if id == 0 || self.id.load(Ordering::Acquire) != id {
             return false;
         }
-        // ORDERING [unpin]: Acquire. Before we read the hook.
+        // ORDERING [unpin]: Acquire. Behind who is about to use the hook again: the end of its id. Other end: `create`.
         self.pins.fetch_add(1, Ordering::Acquire);
-        // ORDERING [hook]: Acquire. Other end: `create`.
+        // ORDERING [hook]: Acquire. The id may have come back meanwhile, with other contents. Other ends: `create`,
+        // `exchange_ids`; and `forget`: who finds it gone knows that its release is over.
         let same = self.id.load(Ordering::Acquire) == id;
         if !same {
             self.unpin();
@@ -254,7 +256,9 @@ impl Hook {
     /// Every hook that has an id, pinned while it is looked at.
     pub(crate) fn for_each(visit: &mut dyn FnMut(&'static Hook)) {
         for hook in HOOKS.iter() {
-            if hook.try_pin(hook.id()) {
+            // ORDERING [hook]: Acquire. Where it is gone: the end of its release. Other end: `forget`.
+            let id = hook.id.load(Ordering::Acquire);
+            if hook.try_pin(id) {
                 visit(hook);
                 hook.unpin();
             }
@@ -372,9 +376,9 @@ impl Hook {
     }
 
     fn forget(&self) {
-        // ORDERING [phase]: AcqRel. The release callback's effects. After OWNING, whoever said that.
-        // Other ends: `registry::settled`, `registry::end_service`.
-        self.phase.swap(RELEASED, Ordering::AcqRel);
+        // ORDERING [phase]: Release. The release callback's effects. Whoever says OWNING meanwhile has given its
+        // hold back before, which `hold` carries. Other end: `registry::settled`.
+        self.phase.swap(RELEASED, Ordering::Release);
         // ORDERING [hook]: Release. All looks at the hook before its next life. Other end: `create`.
         self.id.store(0, Ordering::Release);
     }
@@ -403,21 +407,22 @@ impl Hook {
     }
 
     fn decide(&self, from: u32, to: u32) -> bool {
-        // ORDERING [dead]: AcqRel and Acquire. Before the publication that carries it out. Other
-        // end: `is_dead`.
-        self.fate.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        // ORDERING [dead]: Release and Relaxed. What was done about a decision that is taken back. Whoever decides next
+        // looks at that behind the barrier in `grace::advance`. Who fails only says so. Other ends: `scope`, `is_dead`.
+        self.fate.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
     /// Whether another thread is just replacing the hook.
     pub(crate) fn is_being_replaced(&self) -> bool {
-        // ORDERING [dead]: Acquire. Other end: `decide`.
-        self.fate.load(Ordering::Acquire) == REPLACING
+        // ORDERING [none]: Relaxed. Who asks says so only, or waits until it is over.
+        self.fate.load(Ordering::Relaxed) == REPLACING
     }
 
     /// Whether its end was decided, or is being decided: nobody takes it into a chain.
     pub(crate) fn is_dead(&self) -> bool {
-        // ORDERING [dead]: Acquire. Other end: `decide`.
-        self.fate.load(Ordering::Acquire) != ALIVE
+        // ORDERING [dead]: Relaxed. Every decision is published afterwards, or the hook has no chain left: whoever
+        // builds on a stale answer loses its exchange, and `chain::base` acquires the publication that was first.
+        self.fate.load(Ordering::Relaxed) != ALIVE
     }
 
     /// From the next heavy barrier on, calls under way pass the hook by.
@@ -440,7 +445,9 @@ impl Hook {
         self.bit.load(Ordering::Relaxed)
     }
 
-    /// Which older sections its removal waits for.
+    /// Which older sections its removal waits for. Asked behind the barrier that its decision entails: should another
+    /// thread have taken a former one back, and have undone `pass_by` behind ours, that is seen here, and it waits for
+    /// all.
     pub(crate) fn scope(&self) -> Scope {
         if !self.is_passed_by() {
             Scope::All

@@ -26,11 +26,12 @@
 //!
 //! | edge      | from                    | to                    | carries |
 //! | --------- | ----------------------- | --------------------- | ------- |
-//! | `publish` | `publish` AcqRel        | `current` Acquire     | the hooks, and all that whoever registered them wrote before |
+//! | `publish` | `publish` Release       | `current` Acquire     | the hooks, and all that whoever registered them wrote before |
 //! | `hook`    | `Hook::create` Release  | `pin` Acquire         | the hook's table |
-//! | `unpin`   | `unpin` Release         | `Hook::create` Acquire | the last look at a hook that is gone |
-//! | `dead`    | `kill` AcqRel           | `is_dead` Acquire     | the decision, before the publication that carries it out |
-//! | `phase`   | `forget` AcqRel         | `registry::settled` Acquire | what the release callback did |
+//! | `unpin`   | `unpin` Release         | `Hook::create` AcqRel | the last look at a hook that is gone |
+//! | `unpin`   | `Hook::create` AcqRel   | `try_pin` Acquire     | that the hook has lost its id, for who pins it behind `create` |
+//! | `dead`    | `decide` Release        | `barrier::heavy` in `grace::advance` | what was done about a decision that was taken back |
+//! | `phase`   | `forget` Release        | `registry::settled` Acquire | what the release callback did |
 //! | `head`    | `Head::give_back` Release | `Head::take` Acquire | the end of a head's last use |
 //! | `hold`    | `give_back` AcqRel      | the same              | the last use of a hook before its release |
 

@@ -10,7 +10,7 @@ use crate::guard;
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 /// A chain that the program builds. Its hooks are linked and pinned.
 struct Object {
@@ -110,8 +110,14 @@ fn link(hook: &Hook) -> bool {
 
 /// One chain fewer names the hook. True where it was the last: the caller retires the hook.
 fn unlink(hook: &Hook) -> bool {
-    // ORDERING [links]: AcqRel. All that was done with it through other chains. Other end: itself.
-    hook.links.fetch_sub(1, Ordering::AcqRel) == 1 && hook.kill()
+    // ORDERING [links]: Release. All that was done with it through this chain. Other ends: below, `retire_if_unlinked`.
+    if hook.links.fetch_sub(1, Ordering::Release) != 1 {
+        return false;
+    }
+    // ORDERING [links]: SeqCst. All that was done with it through other chains; and the end of the link before our look
+    // at what was decided. Other ends: above, `retire_if_unlinked`.
+    fence(Ordering::SeqCst);
+    hook.kill()
 }
 
 /// A new chain object without hooks.
@@ -290,7 +296,7 @@ pub(crate) fn list(handle: memhook_chain, visit: &mut dyn FnMut(memhook_hook_inf
 /// In a fork child: nobody is using a chain object any more.
 pub(super) fn forked() {
     for object in OBJECTS.iter() {
-        // ORDERING [object]: Release. No other thread exists.
-        object.busy.store(false, Ordering::Release);
+        // ORDERING [none]: Relaxed. There is one thread.
+        object.busy.store(false, Ordering::Relaxed);
     }
 }

@@ -15,13 +15,16 @@ use crate::chain::{self, Hook, LEAVING, LINKED, OWNING, RELEASED, Table};
 use crate::grace::{self, Deferred, Scope, Ticket};
 use crate::guard::{self, Record};
 use crate::ownership;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, fence};
 
 /// A decision about the hook was taken back. Whoever let go of it as its last chain meanwhile left
 /// its removal to us.
 fn retire_if_unlinked(hook: &'static Hook) {
-    // ORDERING [links]: Acquire. Other end: `unlink`.
-    if hook.links.load(Ordering::Acquire) == 0 && hook.kill() {
+    // ORDERING [links]: SeqCst. The decision's end before our look at the links. Other end: `unlink`.
+    fence(Ordering::SeqCst);
+    // ORDERING [links]: Relaxed. All that was done with it through its chains comes by the barrier in `advance`, which
+    // stands between this look and all that follows from it. Other end: `unlink`.
+    if hook.links.load(Ordering::Relaxed) == 0 && hook.kill() {
         retire(hook, grace::advance());
     }
 }
@@ -86,9 +89,9 @@ fn end_service(hook: &'static Hook) {
         ownership::expect_no_more();
     }
     if !released {
-        // ORDERING [phase]: Release and Relaxed. Says only that blocks are left; a release that
-        // comes between wins, one that comes later is later. Other end: `Hook::forget`.
-        let _ = hook.phase.compare_exchange(LEAVING, OWNING, Ordering::Release, Ordering::Relaxed);
+        // ORDERING [phase]: Relaxed and Relaxed. Says only that blocks are left; a release that
+        // comes between wins, one that comes later is later.
+        let _ = hook.phase.compare_exchange(LEAVING, OWNING, Ordering::Relaxed, Ordering::Relaxed);
     }
     hook.unpin();
     grace::changed();

@@ -15,9 +15,10 @@ fn user(n: usize) -> usize {
     &raw const USERS[n] as usize
 }
 
-/// A callback runs: it looks at what `user` points to.
+/// A callback runs: it looks at what `user` points to. Not behind its release either, whatever orders the two.
 fn use_hook(user: *mut c_void) {
     world::cell(user as usize).with(|_| ());
+    world::with(|w| assert!(!w.released.contains(&(user as usize)), "a hook is called after its release"));
 }
 
 /// The program, or a release, frees what `user` points to.
@@ -906,6 +907,219 @@ fn circumstances_change() {
     }
 }
 
+// Hooks: their records, and what is decided about them.
+
+/// A hook is looked at by its id, then it ends, and the next one is created in its record.
+fn look_ends_before_the_next_life() {
+    setup();
+    let hook = chain::Hook::create(observer(0), 0, None).unwrap();
+    let id = hook.id();
+    hook.unpin();
+    let other = spawn(move || look_at(id));
+    pause();
+    hook.end_service();
+    chain::Hook::create(observer(1), 0, None).unwrap();
+    other.join().unwrap();
+}
+
+/// What finds a hook by its id reads what it was registered with.
+fn look_at(id: memhook_id) {
+    if let Some(hook) = chain::Hook::pin(id) {
+        hook.user();
+        hook.unpin();
+    }
+}
+
+/// The last block of a hook ends in one thread, and a second one uses its record again, while a third one finds
+/// the hook by its id.
+fn look_begins_in_the_next_life() {
+    setup();
+    let hook = chain::Hook::create(observer(0), 0, None).unwrap();
+    let id = hook.id();
+    hook.unpin();
+    let looks = spawn(move || look_at(id));
+    let ends = spawn(move || {
+        hook.end_service();
+    });
+    chain::Hook::create(observer(1), 0, None).unwrap();
+    looks.join().unwrap();
+    ends.join().unwrap();
+}
+
+/// A hook's id goes over to the next one twice, and so comes back to its record, while it is looked up.
+fn id_comes_back() {
+    setup();
+    let first = chain::Hook::create(observer(0), 0, None).unwrap();
+    let id = first.id();
+    first.unpin();
+    let other = spawn(move || {
+        let second = chain::Hook::create(observer(1), 0, Some(first)).unwrap();
+        first.exchange_ids(second);
+        first.end_service();
+        let third = chain::Hook::create(observer(2), 0, Some(second)).unwrap();
+        second.exchange_ids(third);
+    });
+    look_at(id);
+    other.join().unwrap();
+}
+
+/// All hooks are looked at while one comes.
+fn comes_under_a_look_at_all() {
+    setup();
+    let other = spawn(|| {
+        chain::Hook::create(observer(0), 0, None).unwrap();
+    });
+    pause();
+    chain::Hook::for_each(&mut |hook| {
+        hook.user();
+    });
+    other.join().unwrap();
+}
+
+/// Whoever gives the last hold back calls the release, after all that others did before they gave theirs back.
+fn holds_are_given_back() {
+    setup();
+    let hook = chain::Hook::create(interceptor(0), 0, None).unwrap();
+    hook.hold();
+    let other = spawn(|| {
+        use_hook(hook.user());
+        hook.unhold();
+    });
+    use_hook(hook.user());
+    hook.end_service();
+    other.join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
+/// A release is just over when its hook's object goes.
+fn object_goes_after_a_release() {
+    setup();
+    let id = registry::register(observer(0), 0).unwrap();
+    let other = spawn(move || {
+        let result = registry::unregister(id, None);
+        assert!([0, libc::EALREADY, libc::ESRCH].contains(&result), "{result}");
+    });
+    pause();
+    registry::unregister_object(core::ptr::null(), true);
+    assert_eq!(released(0), 1, "the object is unmapped under its hook");
+    free_user(user(0));
+    other.join().unwrap();
+}
+
+/// A hook that is in a chain object only is to be replaced, which fails, while the object ends: one of the two
+/// releases it, after what the other did with it.
+fn object_ends_while_replacing() {
+    setup();
+    let object = registry::create_chain().unwrap();
+    let a = registry::register_in(object, observer(0), 0).unwrap();
+    let other = spawn(move || {
+        use_hook(user(0) as *mut c_void);
+        registry::destroy(object);
+    });
+    let result = registry::replace(a, observer(1), 0);
+    assert!([libc::ESRCH, libc::EALREADY].contains(&result), "{result}");
+    other.join().unwrap();
+    assert_eq!(released(0), 1, "nobody releases the hook");
+}
+
+/// Two chain objects are all that names a hook, and end in two threads.
+fn both_objects_end() {
+    setup();
+    let first = registry::create_chain().unwrap();
+    let a = registry::register_in(first, observer(0), 0).unwrap();
+    let second = registry::create_chain().unwrap();
+    registry::add(second, a).unwrap();
+    let other = spawn(move || {
+        use_hook(user(0) as *mut c_void);
+        registry::destroy(second);
+    });
+    use_hook(user(0) as *mut c_void);
+    registry::destroy(first);
+    other.join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
+/// Two threads want to remove a hook, of which the first finds no memory for it and takes the decision back.
+fn removal_without_memory() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let other = spawn(move || {
+        world::lack_memory(true);
+        let result = registry::unregister(a, None);
+        assert!([libc::ENOMEM, libc::EALREADY, libc::ESRCH].contains(&result), "{result}");
+        world::lack_memory(false);
+    });
+    let result = registry::unregister(a, None);
+    assert!([0, libc::EALREADY].contains(&result), "{result}");
+    other.join().unwrap();
+    assert_eq!(released(0), usize::from(result == 0));
+    assert_eq!(in_force(0), result != 0);
+}
+
+/// The same, step by step, while a call is about to come to the hook: it passes it by once the second one has removed it.
+fn removal_is_taken_back() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let mut others = None;
+    inside(|view| {
+        let first = spawn(move || {
+            let Some(hook) = chain::Hook::pin(a) else { return };
+            if hook.kill() {
+                hook.pass_by(true);
+                hook.pass_by(false);
+                hook.revive();
+            }
+            pause();
+            hook.unpin();
+        });
+        let second = spawn(move || {
+            let result = registry::unregister(a, None);
+            assert!([0, libc::EALREADY].contains(&result), "{result}");
+        });
+        others = Some((first, second));
+        pause();
+        tell(view);
+    });
+    let (first, second) = others.unwrap();
+    first.join().unwrap();
+    second.join().unwrap();
+}
+
+/// One thread leaves the section in which it named a head, another one has it published again with the next observer,
+/// and a third one, whom that section concerns, looks at it late.
+fn named_head_has_passed_on() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let hook = chain::Hook::pin(a).unwrap();
+    let object = registry::create_chain().unwrap();
+    let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
+    hook.pass_by(true);
+    assert!(registry::swap(object, true).is_ok());
+    let publishes = spawn(|| {
+        pause();
+        let section = grace::enter_here(guard::record().unwrap());
+        let next = chain::Hook::create(observer(1), 0, None).unwrap();
+        let (base, _) = chain::base(&section);
+        let built = chain::Chain::build(&[core::ptr::from_ref(next)], true).unwrap();
+        chain::publish(base, built, chain::Mode::Observing).unwrap();
+        pause();
+        drop(section);
+    });
+    let waits = spawn(move || {
+        let ticket = grace::advance();
+        pause();
+        pause();
+        if grace::is_over(ticket, hook.scope()) {
+            free_user(user(0));
+        }
+    });
+    pause();
+    use_hook(user(0) as *mut c_void);
+    drop(section);
+    waits.join().unwrap();
+    publishes.join().unwrap();
+}
+
 /// One row: its name, how many preemptions an execution may have when it is to hold, and how many
 /// while a mutation is tried; with none given, it is tried without preemptions only.
 pub(crate) struct Model {
@@ -998,4 +1212,15 @@ models! {
     two_members_go: 1, None;
     two_removals: 1, None;
     blocks_end: 1, None;
+    look_ends_before_the_next_life: 2, Some(1);
+    look_begins_in_the_next_life: 2, Some(2);
+    id_comes_back: 1, Some(1);
+    comes_under_a_look_at_all: 2, Some(1);
+    holds_are_given_back: 3, Some(2);
+    object_goes_after_a_release: 1, Some(1);
+    object_ends_while_replacing: 1, Some(1);
+    both_objects_end: 1, Some(1);
+    removal_without_memory: 1, None;
+    removal_is_taken_back: 1, None;
+    named_head_has_passed_on: 1, None;
 }

@@ -89,6 +89,8 @@ pub(crate) struct World {
     snapshots: usize,
     /// Whether other threads go first when the next block is counted.
     pub(crate) pause_in_count: bool,
+    /// Threads for which there is no memory.
+    poor: HashSet<ThreadId>,
     /// The thread number that the setup gives itself, to prepare other threads' records.
     pub(crate) disguise: Option<u32>,
 }
@@ -307,6 +309,17 @@ pub(crate) fn cell(at: usize) -> Rc<cell::UnsafeCell<()>> {
 pub(crate) fn reads<T>(at: *const T) {
     take_interrupts();
     look(at as usize);
+}
+
+/// Whether this thread finds no memory from now on.
+pub(crate) fn lack_memory(whether: bool) {
+    let me = loom::thread::current().id();
+    with(|w| if whether { w.poor.insert(me) } else { w.poor.remove(&me) });
+}
+
+pub(crate) fn is_poor() -> bool {
+    let me = loom::thread::current().id();
+    with(|w| w.poor.contains(&me))
 }
 
 pub(crate) fn allocate(bytes: usize, align: usize) -> *mut u8 {
