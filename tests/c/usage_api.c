@@ -1,6 +1,7 @@
 /* The functions of usage: what they count is what the program knows that it did. */
 #define _GNU_SOURCE
 #include "check.h"
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -194,6 +195,73 @@ static void budget(void)
     free(block);
 }
 
+static void *map_here(void *unused)
+{
+    (void)unused;
+    void *at = memhook_mmap(NULL, 5000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(at != MAP_FAILED);
+    return at;
+}
+
+static void map_in_callback(const memhook_call *call, void *block, void *user)
+{
+    (void)call, (void)block;
+    *(void **)user = map_here(NULL);
+}
+
+/* The library's own functions, and who counts them: sessions that were asked to, not inside callbacks. */
+static void maps(void)
+{
+    memhook_id all = start(MEMHOOK_USAGE_MAPS), mine = start(MEMHOOK_USAGE_MAPS | MEMHOOK_THIS_THREAD);
+    memhook_id none = start(0), observer;
+    void *at = map_here(NULL), *of_other, *of_callback = NULL;
+    pthread_t thread;
+    OK(pthread_create(&thread, NULL, map_here, NULL));
+    OK(pthread_join(thread, &of_other));
+    memhook_observer table = {.struct_size = sizeof table, .after_alloc = map_in_callback, .user = &of_callback};
+    OK(memhook_observe(&table, &observer));
+    void *block = malloc(100);
+    OK(memhook_unregister(observer));
+    CHECK(of_callback != NULL);
+    OK(memhook_suspend());
+    OK(memhook_munmap(of_callback, 5000));
+    OK(memhook_resume());
+    errno = 0;
+    CHECK(memhook_munmap((char *)at + 1, 4096) == -1 && errno == EINVAL);
+    memhook_usage usage = read_of(all);
+    SAME(usage.mmap_anonymous.calls, 2);
+    SAME(usage.mmap_anonymous.bytes, 10000);
+    SAME(usage.munmap.failed, 1);
+    SAME(usage.munmap.bytes, 0);
+    SAME(usage.mapped_bytes, 2 * 8192);
+    CHECK(usage.total >= 10000 + 100);
+    CHECK(usage.peak >= 2 * 8192 + 100);
+    usage = read_of(mine);
+    SAME(usage.mmap_anonymous.calls, 1);
+    SAME(usage.mapped_bytes, 8192);
+    SAME(usage.total, 5000 + 100);
+    OK(memhook_usage_reset(mine));
+    CHECK(memhook_mremap(at, 8192, 20000, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED && errno == EINVAL);
+    CHECK(memhook_mremap(at, 8192, 4096, 0, NULL) == at);
+    usage = read_of(mine);
+    SAME(usage.mmap_anonymous.calls, 0);
+    SAME(usage.mremap.calls, 2);
+    SAME(usage.mremap.failed, 1);
+    SAME(usage.mremap_nomove, 1);
+    SAME(usage.mremap_dec, 1);
+    SAME(usage.total, 0);
+    SAME(usage.mapped_bytes, 4096);
+    OK(memhook_munmap(at, 4096));
+    OK(memhook_munmap(of_other, 5000));
+    SAME(read_of(all).mapped_bytes, 0);
+    free(block);
+    SAME(stop(mine).munmap.calls, 2);
+    usage = stop(none);
+    SAME(usage.mmap_anonymous.calls + usage.munmap.calls + usage.mremap.calls + usage.mapped_bytes, 0);
+    stop(all);
+    puts("maps");
+}
+
 static void on_signal(int number)
 {
     (void)number;
@@ -370,6 +438,7 @@ int main(void)
     reset();
     budget();
     refused();
+    maps();
     leaky_sessions();
     taken_away();
     inside_callbacks();
