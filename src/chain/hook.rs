@@ -67,8 +67,10 @@ pub(crate) const RELEASED: u32 = 3;
 /// thread that is gone has given it back.
 const SERVICE: usize = 1 << 32;
 
-const ALIVE: u32 = 0;
-const REPLACING: u32 = 1;
+/// In [`Hook::fate`]: nobody has decided anything.
+pub(crate) const ALIVE: u32 = 0;
+/// In [`Hook::fate`]: a thread is just replacing it, which may fail.
+pub(crate) const REPLACING: u32 = 1;
 const DEAD: u32 = 2;
 
 /// One registered hook.
@@ -412,17 +414,22 @@ impl Hook {
         self.fate.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
+    /// What was decided about the hook: [`ALIVE`], [`REPLACING`], or else its end.
+    pub(crate) fn fate(&self) -> u32 {
+        // ORDERING [dead]: Relaxed. Every decision is published afterwards, or the hook has no chain left: whoever
+        // builds on a stale answer loses its exchange, and `chain::base` acquires the publication that was first. Who
+        // only says so, or waits until it is over, builds on nothing.
+        self.fate.load(Ordering::Relaxed)
+    }
+
     /// Whether another thread is just replacing the hook.
     pub(crate) fn is_being_replaced(&self) -> bool {
-        // ORDERING [none]: Relaxed. Who asks says so only, or waits until it is over.
-        self.fate.load(Ordering::Relaxed) == REPLACING
+        self.fate() == REPLACING
     }
 
     /// Whether its end was decided, or is being decided: nobody takes it into a chain.
     pub(crate) fn is_dead(&self) -> bool {
-        // ORDERING [dead]: Relaxed. Every decision is published afterwards, or the hook has no chain left: whoever
-        // builds on a stale answer loses its exchange, and `chain::base` acquires the publication that was first.
-        self.fate.load(Ordering::Relaxed) != ALIVE
+        self.fate() != ALIVE
     }
 
     /// From the next heavy barrier on, calls under way pass the hook by.

@@ -4,7 +4,7 @@ use super::array::Hooks;
 use super::removal::{abandon, await_removal, retire, retire_and_wait};
 use super::{edit, find};
 use crate::abi::*;
-use crate::chain::{self, Hook, Table};
+use crate::chain::{self, ALIVE, Hook, REPLACING, Table};
 use crate::grace::{self, Scope};
 use crate::guard;
 use crate::roster::{Link, Linked, Roster};
@@ -241,6 +241,7 @@ pub(crate) fn swap(handle: memhook_chain, keep_former: bool) -> Result<(memhook_
     let record = guard::record().ok_or(libc::ENOMEM)?;
     let mut open = Open::find(handle)?;
     let mut former = Hooks::new();
+    let mut ended = Hooks::new();
     let mut keep = if keep_former { Some(Open::create()?) } else { None };
     let unpin_all = |hooks: &Hooks| hooks.iter().for_each(Hook::unpin);
     let result = edit(false, &mut |now, next| {
@@ -252,7 +253,13 @@ pub(crate) fn swap(handle: memhook_chain, keep_former: bool) -> Result<(memhook_
             former.insert(hook)?;
             hook.pin_again();
         }
-        open.hooks().iter().filter(|hook| !hook.is_dead()).try_for_each(|hook| next.insert(hook))
+        ended = Hooks::new();
+        open.hooks().iter().try_for_each(|hook| match hook.fate() {
+            ALIVE => next.insert(hook),
+            // It may be in force again in a moment, or another in its place.
+            REPLACING => Err(libc::EBUSY),
+            _ => ended.insert(hook),
+        })
     });
     let ticket = match result {
         Ok(ticket) => ticket,
@@ -265,17 +272,28 @@ pub(crate) fn swap(handle: memhook_chain, keep_former: bool) -> Result<(memhook_
         }
     };
     // The links of the object's hooks are the force's now; the force's are the former object's.
-    unpin_all(&open.consume());
+    let mut hooks = open.consume();
+    for hook in ended.iter() {
+        hooks.remove(hook);
+    }
+    unpin_all(&hooks);
     let inside = record.is_inside();
     if !inside {
         grace::wait(None, None, &mut || grace::is_over(ticket, Scope::All));
     }
-    let Some(mut keep) = keep.take() else {
-        let waited = unlink_all(former.get());
-        return Ok((0, if inside { libc::EINPROGRESS } else { waited }));
+    // The end of those that were left out may be taken back, for want of memory; no chain names them then.
+    let mut waited = unlink_all(ended.get());
+    let handle = match keep.take() {
+        Some(mut keep) => {
+            *keep.hooks() = former;
+            keep.handle()
+        }
+        None => {
+            waited = waited.max(unlink_all(former.get()));
+            0
+        }
     };
-    *keep.hooks() = former;
-    Ok((keep.handle(), if inside { libc::EINPROGRESS } else { 0 }))
+    Ok((handle, if inside { libc::EINPROGRESS } else { waited }))
 }
 
 /// Lists the hooks of a chain object, or those in force (0). Returns how many there are.

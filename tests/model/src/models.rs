@@ -1022,6 +1022,44 @@ fn object_ends_while_replacing() {
     assert_eq!(released(0), 1, "nobody releases the hook");
 }
 
+/// A hook that is in a chain object only is to be replaced, which fails, while the object is put in force: the hook is
+/// in force then, or the object is as it was.
+fn object_is_put_in_force_while_replacing() {
+    setup();
+    let object = registry::create_chain().unwrap();
+    let a = registry::register_in(object, observer(0), 0).unwrap();
+    let other = spawn(move || {
+        let result = registry::replace(a, observer(1), 0);
+        assert!([0, libc::ESRCH].contains(&result), "{result}");
+    });
+    pause();
+    let swapped = registry::swap(object, false);
+    other.join().unwrap();
+    assert_eq!(registry::list(0, &mut |info| assert_eq!(info.id, a)), Ok(usize::from(swapped.is_ok())));
+    if swapped.is_err() {
+        assert_eq!(registry::list(object, &mut |info| assert_eq!(info.id, a)), Ok(1));
+    }
+}
+
+/// The same with a removal that finds no memory, and takes its decision back: the hook is in force, or was let go of.
+fn object_is_put_in_force_while_removing() {
+    setup_without_relaxing();
+    let object = registry::create_chain().unwrap();
+    let a = registry::register_in(object, observer(0), 0).unwrap();
+    let other = spawn(move || {
+        world::lack_memory(true);
+        let result = registry::unregister(a, None);
+        assert_eq!(result, libc::ENOMEM);
+        world::lack_memory(false);
+    });
+    pause();
+    registry::swap(object, false).unwrap();
+    other.join().unwrap();
+    grace::poll();
+    let in_force = registry::list(0, &mut |_| ()).unwrap();
+    assert_eq!(in_force + released(0), 1, "nobody has the hook");
+}
+
 /// Two chain objects are all that names a hook, and end in two threads.
 fn both_objects_end() {
     setup();
@@ -1219,6 +1257,8 @@ models! {
     holds_are_given_back: 3, Some(2);
     object_goes_after_a_release: 1, Some(1);
     object_ends_while_replacing: 1, Some(1);
+    object_is_put_in_force_while_replacing: 1, None;
+    object_is_put_in_force_while_removing: 1, None;
     both_objects_end: 1, Some(1);
     removal_without_memory: 1, None;
     removal_is_taken_back: 1, None;
