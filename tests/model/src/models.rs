@@ -1,6 +1,7 @@
 //! What is run: each function is one execution, which loom repeats in every interleaving.
 
 use crate::abi::*;
+use crate::facade::AtomicU64;
 use crate::sys::tls;
 use crate::world;
 use crate::{chain, free_list, grace, guard, ownership, registry, sys_barrier};
@@ -641,12 +642,23 @@ fn pause() {
 fn call_ends_while_awaited(
     unregister: impl FnOnce(crate::abi::memhook_id) + 'static,
 ) -> loom::thread::JoinHandle<()> {
+    call_ends_while_awaited_or_signalled(None, unregister)
+}
+
+/// The same, with a signal at its end.
+fn call_ends_while_awaited_or_signalled(
+    signal: Option<Box<dyn FnOnce()>>,
+    unregister: impl FnOnce(crate::abi::memhook_id) + 'static,
+) -> loom::thread::JoinHandle<()> {
     setup_without_relaxing();
     let a = registry::register(observer(0), 0).unwrap();
     let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
     let writer = spawn(move || unregister(a));
     pause();
     use_hook(user(0) as *mut c_void);
+    if let Some(handler) = signal {
+        world::signal(handler);
+    }
     drop(section);
     writer
 }
@@ -906,6 +918,137 @@ fn circumstances_change() {
     }
 }
 
+/// As `call_ends_while_awaited`, with a signal that comes after the call's end, before its look at the epoch. The
+/// writer waits in vain for as long as the call is open, and looks again as the handler runs.
+fn signal_as_the_call_ends(handler: impl FnOnce() + 'static) {
+    let writer = call_ends_while_awaited_or_signalled(Some(Box::new(handler)), |a| {
+        let result = registry::unregister(a, Some(0));
+        assert!([0, libc::ETIMEDOUT].contains(&result), "{result}");
+        pause();
+        grace::poll();
+    });
+    writer.join().unwrap();
+    assert_eq!(released(0), 1, "deferred work is stranded");
+}
+
+/// The handler's call is on the short way.
+fn signal_calls_briefly() {
+    signal_as_the_call_ends(|| {
+        call();
+        pause();
+    });
+}
+
+/// The same, and goes on as one that announces.
+fn signal_calls_announcing() {
+    signal_as_the_call_ends(|| {
+        let record = guard::record().unwrap();
+        if let Some((section, _)) = chain::enter_briefly(record, tls::stack_pointer()) {
+            drop(section.announcing());
+        }
+        pause();
+    });
+}
+
+/// The handler suspends hooks.
+fn signal_suspends() {
+    signal_as_the_call_ends(|| {
+        guard::record().unwrap().suspend();
+        pause();
+    });
+}
+
+/// The wait ends, in vain, as the call does: who deferred the work and who left see each other.
+fn leaves_as_the_wait_ends() {
+    let writer = call_ends_while_awaited(|a| {
+        let result = registry::unregister(a, Some(0));
+        assert!([0, libc::ETIMEDOUT].contains(&result), "{result}");
+    });
+    writer.join().unwrap();
+    assert_eq!(released(0), 1, "deferred work is stranded");
+}
+
+/// An interceptor has returned, and its call goes on.
+fn returns_from_an_interceptor() {
+    setup_without_relaxing();
+    let a = registry::register(interceptor_of_frees(0), 0).unwrap();
+    let record = guard::record().unwrap();
+    let mut writer = None;
+    inside(|view| {
+        // SAFETY: in this section.
+        let bit = unsafe { &*view.interceptors.get()[0] }.bit();
+        let before = grace::announce_interceptor(record, bit);
+        writer = Some(spawn(move || assert_eq!(registry::unregister(a, None), 0)));
+        pause();
+        use_hook(user(0) as *mut c_void);
+        grace::retract_interceptor(record, before);
+        pause();
+    });
+    writer.unwrap().join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
+/// A signal handler leaves a call by longjmp just when it has counted that a block ended.
+fn abandons_a_count() {
+    setup_without_relaxing();
+    let a = registry::register(interceptor(0), 0).unwrap();
+    let id = make_block();
+    let record = guard::record().unwrap();
+    std::mem::forget(grace::enter(record, 1 << 19).unwrap());
+    let writer = spawn(move || {
+        let result = registry::unregister(a, None);
+        assert!([0, libc::EINPROGRESS].contains(&result), "{result}");
+    });
+    world::with(|w| w.pause_in_count = true);
+    world::with(|w| w.leave_after_count = true);
+    // Where the list is drained by then, it is counted elsewhere, and nothing leaves.
+    let _ = catch_unwind(AssertUnwindSafe(|| ownership::gone(id, record)));
+    world::with(|w| w.leave_after_count = false);
+    // The stack pointer is above that now: the frame of the call is gone.
+    drop(grace::enter_anyhow(record, tls::stack_pointer()));
+    writer.join().unwrap();
+    assert_eq!(released(0), 1, "a block was counted wrongly");
+}
+
+/// The program exchanges what a callback reads, and waits for those that may have read it before.
+fn synchronizes() {
+    static WHICH: AtomicU64 = AtomicU64::new(0);
+    setup_without_relaxing();
+    registry::register(observer(2), 0).unwrap();
+    let reader = spawn(|| {
+        inside(|_| {
+            let which = WHICH.load(Ordering::Acquire) as usize;
+            pause();
+            use_hook(user(which) as *mut c_void);
+        });
+    });
+    WHICH.store(1, Ordering::Release);
+    assert_eq!(registry::synchronize(), 0);
+    free_user(user(0));
+    reader.join().unwrap();
+}
+
+/// membarrier(2) is refused while a call is open that executed no fence. The first writer to find out interrupts
+/// it, the second relies on that.
+fn membarrier_is_taken_away() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let reader = spawn(|| {
+        let entered = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer());
+        let Some((section, _)) = entered else { return };
+        pause();
+        use_hook(user(0) as *mut c_void);
+        drop(section);
+    });
+    pause();
+    world::with(|w| w.refuses_membarrier = true);
+    let first = spawn(sys_barrier::heavy);
+    let result = registry::unregister(a, Some(0));
+    assert!([0, libc::ETIMEDOUT].contains(&result), "{result}");
+    first.join().unwrap();
+    reader.join().unwrap();
+}
+
 /// One row: its name, how many preemptions an execution may have when it is to hold, and how many
 /// while a mutation is tried; with none given, it is tried without preemptions only.
 pub(crate) struct Model {
@@ -998,4 +1141,13 @@ models! {
     two_members_go: 1, None;
     two_removals: 1, None;
     blocks_end: 1, None;
+    // Of grace periods and who waits for them.
+    signal_calls_briefly: 1, Some(1);
+    signal_calls_announcing: 1, Some(1);
+    signal_suspends: 1, Some(1);
+    leaves_as_the_wait_ends: 1, Some(1);
+    returns_from_an_interceptor: 1, Some(1);
+    abandons_a_count: 1, Some(1);
+    synchronizes: 1, Some(1);
+    membarrier_is_taken_away: 1, Some(1);
 }

@@ -6,7 +6,7 @@ use loom::sync::atomic::AtomicU64;
 use loom::thread::ThreadId;
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::rc::Rc;
@@ -72,7 +72,6 @@ pub(crate) struct World {
     atoms: HashMap<usize, Atom>,
     cells: HashMap<usize, Rc<cell::UnsafeCell<()>>>,
     blocks: BTreeMap<usize, Block>,
-    ordered: HashSet<ThreadId>,
     words: HashMap<ThreadId, usize>,
     stacks: HashMap<ThreadId, usize>,
     numbers: HashMap<ThreadId, u32>,
@@ -89,6 +88,12 @@ pub(crate) struct World {
     snapshots: usize,
     /// Whether other threads go first when the next block is counted.
     pub(crate) pause_in_count: bool,
+    /// Whether a signal handler comes, and leaves by longjmp, once the next block is counted.
+    pub(crate) leave_after_count: bool,
+    /// What a signal handler does that comes at the thread's next compiler fence.
+    signals: HashMap<ThreadId, Box<dyn FnOnce()>>,
+    /// Whether a seccomp filter refuses membarrier(2) from now on.
+    pub(crate) refuses_membarrier: bool,
     /// The thread number that the setup gives itself, to prepare other threads' records.
     pub(crate) disguise: Option<u32>,
 }
@@ -206,6 +211,23 @@ pub(crate) fn interrupt_all() {
         w.taken.insert(me, w.interrupts.len());
         w.done.insert(me, mine);
     });
+}
+
+/// A signal comes to this thread at its next compiler fence.
+pub(crate) fn signal(handler: impl FnOnce() + 'static) {
+    let me = loom::thread::current().id();
+    with(|w| w.signals.insert(me, Box::new(handler)));
+}
+
+/// The handler of a signal that has come.
+pub(crate) fn take_signal() {
+    if with(|w| w.signals.is_empty()) {
+        return;
+    }
+    let me = loom::thread::current().id();
+    if let Some(handler) = with(|w| w.signals.remove(&me)) {
+        handler();
+    }
 }
 
 /// The library's file that a place in the generated text stands for.
@@ -336,12 +358,6 @@ pub(crate) fn give_back(at: *mut u8) {
 impl World {
     fn block(&mut self, at: usize) -> Option<&mut Block> {
         self.blocks.range_mut(..=at).next_back().filter(|(from, b)| at < **from + b.len).map(|(_, b)| b)
-    }
-    pub(crate) fn note_ordered_write(&mut self) {
-        self.ordered.insert(loom::thread::current().id());
-    }
-    pub(crate) fn take_ordered_write(&mut self) -> bool {
-        self.ordered.remove(&loom::thread::current().id())
     }
     pub(crate) fn word(&mut self) -> *mut u8 {
         *self.words.entry(loom::thread::current().id()).or_insert(0) as *mut u8
