@@ -23,7 +23,7 @@
 //!
 //! | edge    | from                            | to                        | carries |
 //! | ------- | ------------------------------- | ------------------------- | ------- |
-//! | `enter` | `barrier::light` in `enter`     | `barrier::heavy` in `advance` | either the reader sees the new chain, or the writer sees the reader |
+//! | `enter` | `barrier::light` in `enter`, and at the end | `barrier::heavy` in `advance` | either the reader sees the new chain (at the end: the new epoch), or the writer sees the reader (that it left) |
 //! | `leave` | `close` Release                 | `epoch_inside` Acquire    | the reader's last use of the chain |
 //! | `epoch` | `advance` Release               | `open` Acquire            | a section in the new epoch sees the new chain |
 //! | `wake`  | `changed` Release, SeqCst fence | `wait` SeqCst fence, Acquire | either the reader sees the waiter, or the waiter sees that the reader left |

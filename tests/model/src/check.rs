@@ -120,8 +120,8 @@ fn one_mutation() {
     let chosen = std::env::var("MEMHOOK_MOST").ok().and_then(|m| m.parse().ok());
     let most = chosen.unwrap_or(match (bound, variant) {
         (0, _) => MOST_WITHOUT,
-        (_, Variant::Membarrier) => model.most,
-        (_, Variant::Fenced) => MOST_FENCED,
+        (_, Variant::Fenced) if model.functions.is_empty() => MOST_FENCED,
+        _ => model.most,
     });
     let outcome = check(model, variant, bound, Some(mutation), Some(most));
     match outcome.failure {

@@ -21,6 +21,7 @@ fn tuned(at: &'static Location<'static>, kind: world::Kind, order: Ordering) -> 
 pub(crate) fn fence(order: Ordering) {
     let order = tuned(Location::caller(), world::Kind::Fence, order);
     if order != Ordering::Relaxed {
+        world::meet_fences();
         real::fence(order);
         world::trace(Location::caller(), "fence", 0, 0);
     }

@@ -77,7 +77,7 @@ mod sys {
         }
         /// Interrupts all, as the real one does by way of the TLB.
         pub(crate) fn shoot_down() {
-            crate::world::interrupt_all();
+            crate::world::interrupt_others();
         }
     }
 

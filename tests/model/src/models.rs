@@ -939,6 +939,24 @@ fn signal_calls_briefly() {
     });
 }
 
+/// The same for a writer that does not look before, nor executes a fence after its look.
+fn signal_calls_as_a_writer_looks() {
+    setup_without_relaxing();
+    let section = grace::enter_here(guard::record().unwrap());
+    let writer = spawn(|| {
+        let ticket = grace::advance();
+        pause();
+        if grace::is_over(ticket, grace::Scope::All) {
+            free_user(user(0));
+        }
+    });
+    pause();
+    use_hook(user(0) as *mut c_void);
+    world::signal(call);
+    drop(section);
+    writer.join().unwrap();
+}
+
 /// The same, and goes on as one that announces.
 fn signal_calls_announcing() {
     signal_as_the_call_ends(|| {
@@ -958,14 +976,43 @@ fn signal_suspends() {
     });
 }
 
-/// The wait ends, in vain, as the call does: who deferred the work and who left see each other.
-fn leaves_as_the_wait_ends() {
-    let writer = call_ends_while_awaited(|a| {
-        let result = registry::unregister(a, Some(0));
-        assert!([0, libc::ETIMEDOUT].contains(&result), "{result}");
+/// Memory is handed in outside of a section, as the last call that could have read it ends: who defers it and who
+/// leaves see each other.
+fn leaves_as_memory_is_deferred() {
+    static WORK: grace::Deferred = grace::Deferred::new();
+    unsafe fn over(_: *mut grace::Deferred) {
+        // SAFETY: as a hook's release.
+        unsafe { release(user(0) as *mut c_void) };
+    }
+    setup_without_relaxing();
+    let section = grace::enter_here(guard::record().unwrap());
+    let writer = spawn(|| {
+        let ticket = grace::advance();
+        // SAFETY: a static, which is deferred once.
+        unsafe { grace::defer_memory((&raw const WORK).cast_mut(), ticket, over) };
+        grace::poll();
     });
+    pause();
+    use_hook(user(0) as *mut c_void);
+    drop(section);
     writer.join().unwrap();
     assert_eq!(released(0), 1, "deferred work is stranded");
+}
+
+/// A section is left by longjmp while another thread waits for all sections.
+fn abandons_while_awaited() {
+    setup_without_relaxing();
+    let record = guard::record().unwrap();
+    std::mem::forget(grace::enter(record, 1 << 19).unwrap());
+    let writer = spawn(|| {
+        assert_eq!(registry::synchronize(), 0);
+        free_user(user(0));
+    });
+    pause();
+    use_hook(user(0) as *mut c_void);
+    // The stack pointer is above that now: the frame of the call is gone.
+    drop(grace::enter_anyhow(record, tls::stack_pointer()));
+    writer.join().unwrap();
 }
 
 /// An interceptor has returned, and its call goes on.
@@ -1010,43 +1057,43 @@ fn abandons_a_count() {
     assert_eq!(released(0), 1, "a block was counted wrongly");
 }
 
+/// Which user a callback of the program is to look at.
+static WHICH: AtomicU64 = AtomicU64::new(0);
+
+/// A callback runs that reads it.
+fn use_which() {
+    inside(|_| {
+        let which = WHICH.load(Ordering::Acquire) as usize;
+        pause();
+        use_hook(user(which) as *mut c_void);
+    });
+}
+
 /// The program exchanges what a callback reads, and waits for those that may have read it before.
 fn synchronizes() {
-    static WHICH: AtomicU64 = AtomicU64::new(0);
     setup_without_relaxing();
-    registry::register(observer(2), 0).unwrap();
-    let reader = spawn(|| {
-        inside(|_| {
-            let which = WHICH.load(Ordering::Acquire) as usize;
-            pause();
-            use_hook(user(which) as *mut c_void);
-        });
-    });
+    let reader = spawn(use_which);
     WHICH.store(1, Ordering::Release);
     assert_eq!(registry::synchronize(), 0);
     free_user(user(0));
     reader.join().unwrap();
 }
 
-/// membarrier(2) is refused while a call is open that executed no fence. The first writer to find out interrupts
-/// it, the second relies on that.
+/// The same while membarrier(2) is refused of a sudden. The first writer to find out interrupts who has executed
+/// no fence, the second relies on that.
 fn membarrier_is_taken_away() {
     setup_without_relaxing();
-    let a = registry::register(observer(0), 0).unwrap();
-    let reader = spawn(|| {
-        let entered = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer());
-        let Some((section, _)) = entered else { return };
-        pause();
-        use_hook(user(0) as *mut c_void);
-        drop(section);
-    });
-    pause();
-    world::with(|w| w.refuses_membarrier = true);
+    world::with(|w| (w.refuses_membarrier, w.fences_meet) = (true, true));
     let first = spawn(sys_barrier::heavy);
-    let result = registry::unregister(a, Some(0));
-    assert!([0, libc::ETIMEDOUT].contains(&result), "{result}");
+    let second = spawn(|| {
+        WHICH.store(1, Ordering::Release);
+        if grace::is_over(grace::advance(), grace::Scope::All) {
+            free_user(user(0));
+        }
+    });
+    use_which();
     first.join().unwrap();
-    reader.join().unwrap();
+    second.join().unwrap();
 }
 
 /// One row: its name, how many preemptions an execution may have when it is to hold, and how many
@@ -1145,9 +1192,11 @@ models! {
     signal_calls_briefly: 1, Some(1);
     signal_calls_announcing: 1, Some(1);
     signal_suspends: 1, Some(1);
-    leaves_as_the_wait_ends: 1, Some(1);
+    signal_calls_as_a_writer_looks: 1, Some(1);
+    leaves_as_memory_is_deferred: 1, Some(1);
+    abandons_while_awaited: 1, Some(1);
     returns_from_an_interceptor: 1, Some(1);
     abandons_a_count: 1, Some(1);
     synchronizes: 1, Some(1);
-    membarrier_is_taken_away: 1, Some(1);
+    membarrier_is_taken_away: 2, Some(1), 12_000, "heavy";
 }
