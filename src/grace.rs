@@ -23,10 +23,10 @@
 //!
 //! | edge    | from                            | to                        | carries |
 //! | ------- | ------------------------------- | ------------------------- | ------- |
-//! | `enter` | `barrier::light` in `enter`     | `barrier::heavy` in `advance` | either the reader sees the new chain, or the writer sees the reader |
+//! | `enter` | `barrier::light` in `enter`, and at the end | `barrier::heavy` in `advance` | either the reader sees the new chain (at the end: the new epoch), or the writer sees the reader (that it left) |
 //! | `leave` | `close` Release                 | `epoch_inside` Acquire    | the reader's last use of the chain |
 //! | `epoch` | `advance` Release               | `open` Acquire            | a section in the new epoch sees the new chain |
-//! | `wake`  | `left` SeqCst fence             | `wait` SeqCst fence       | either the reader sees the waiter, or the waiter sees that the reader left |
+//! | `wake`  | `changed` Release, SeqCst fence | `wait` SeqCst fence, Acquire | either the reader sees the waiter, or the waiter sees that the reader left |
 //! | `defer` | `push` Release                  | `work_off` Acquire        | the deferred work itself |
 //! | `use`   | `barrier::light` after the announcement | `barrier::heavy` in `advance` | either the reader sees that the hook is to be passed by, or the writer sees the reader in it |
 //! | `name`  | `open` Release                  | `Scope::includes` Acquire | which head a section works on, or that it announces |
@@ -266,7 +266,8 @@ fn close(record: &Record, rest: usize) {
 fn left_with(record: &Record, epoch: u64) {
     // ORDERING [leave]: Release. Whoever reads it, and not the store in `close`, sees our last use too.
     record.word.store(record.suspensions(), Ordering::Release);
-    // ORDERING [wake]: SeqCst. Our leaving before our look at the epoch. Other end: `wait`.
+    // ORDERING [enter]: SeqCst. Our leaving before our look at the epoch: `light`, for who did without it. Other
+    // end: `barrier::heavy`.
     fence(Ordering::SeqCst);
     // ORDERING [epoch]: Relaxed. Only whether it changed.
     if EPOCH.0.load(Ordering::Relaxed) != epoch & !guard::LOOK {
@@ -306,23 +307,23 @@ pub(crate) fn abandon(record: &Record) {
     left();
 }
 
-/// A section ended during which the epoch changed.
+/// A section ended during which the epoch changed. Our look at the queues is behind the fence of `changed`: who
+/// has their items in hand meanwhile sees the change.
 #[cold]
 fn left() {
-    // ORDERING [wake]: SeqCst. Our leaving before our look at who waits. Other end: `wait`.
-    fence(Ordering::SeqCst);
     changed();
-    // ORDERING [wake]: SeqCst. The change before our look at the queues. Other end: `poll`.
-    fence(Ordering::SeqCst);
     poll();
 }
 
-/// Wakes all who wait.
+/// Wakes all who wait for what the caller has just done.
 pub(crate) fn changed() {
-    // ORDERING [wake]: SeqCst. Before the look at WAITERS. Other end: `wait`.
-    CHANGES.fetch_add(1, Ordering::SeqCst);
-    // ORDERING [wake]: SeqCst. After the change. Other end: `wait`.
-    if WAITERS.load(Ordering::SeqCst) != 0 {
+    // ORDERING [wake]: Release. What was done, before the number that says so. Other ends: `wait`, `poll`.
+    CHANGES.fetch_add(1, Ordering::Release);
+    // ORDERING [wake]: SeqCst. The change before our look at WAITERS, and at the queues in `left`. Other ends:
+    // `wait`, `poll`.
+    fence(Ordering::SeqCst);
+    // ORDERING [wake]: Relaxed. The fence is before it.
+    if WAITERS.load(Ordering::Relaxed) != 0 {
         futex::wake_all(&CHANGES);
     }
 }
@@ -490,16 +491,16 @@ pub(crate) fn wait(
         }
         core::hint::spin_loop();
     }
-    // ORDERING [wake]: SeqCst. Before the look at what is waited for. Other end: `left`.
-    WAITERS.fetch_add(1, Ordering::SeqCst);
+    // ORDERING [wake]: Relaxed. The fence is behind it.
+    WAITERS.fetch_add(1, Ordering::Relaxed);
+    // ORDERING [wake]: SeqCst. Our being there before the kernel's look at CHANGES. Other end: `changed`.
+    fence(Ordering::SeqCst);
     barrier::hurry(true);
     let hurry_until = thread::monotonic_ns().saturating_add(HURRY_NS);
     let mut hurried = true;
     while !result {
-        // ORDERING [wake]: SeqCst. Before the look at what is waited for.
-        let seen = CHANGES.load(Ordering::SeqCst);
-        // ORDERING [wake]: SeqCst. Other end: the fence in `left`.
-        fence(Ordering::SeqCst);
+        // ORDERING [wake]: Acquire. What was done, before our look at it. Other end: `changed`.
+        let seen = CHANGES.load(Ordering::Acquire);
         result = is_done();
         if result {
             break;
@@ -787,8 +788,8 @@ pub(crate) fn poll() {
     let errno = record.errno();
     let mut rounds = 0;
     loop {
-        // ORDERING [wake]: SeqCst. Before the queue is emptied. Other end: `changed`.
-        let seen = CHANGES.load(Ordering::SeqCst);
+        // ORDERING [wake]: Acquire. What was done, before our look whether work is due. Other end: `changed`.
+        let seen = CHANGES.load(Ordering::Acquire);
         // One at a time: it may call a release, which may take its time, while other threads work
         // off the rest.
         let (ran, put_back) = REMOVALS.work_off(1);
@@ -803,10 +804,10 @@ pub(crate) fn poll() {
         rounds += 1;
         // What ran may have deferred more. And whoever left its section while we had the items in
         // hand found the queue empty: its change is visible to who put them back after it looked.
-        // ORDERING [wake]: SeqCst. The items' return before our look. Other end: `left`.
+        // ORDERING [wake]: SeqCst. The items' return before our look. Other end: `changed`.
         fence(Ordering::SeqCst);
-        // ORDERING [wake]: SeqCst. After the items were put back. Other end: `changed`.
-        let look_again = (put_back || kept) && CHANGES.load(Ordering::SeqCst) != seen && rounds < 16;
+        // ORDERING [wake]: Relaxed. Only whether it changed: the next round acquires. The fence is before it.
+        let look_again = (put_back || kept) && CHANGES.load(Ordering::Relaxed) != seen && rounds < 16;
         if !ran && !freed && !look_again {
             break;
         }

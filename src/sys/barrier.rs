@@ -87,9 +87,9 @@ pub(crate) fn seldom() {}
 /// The writers' side: after it, every other thread has either not reached its next [`light`] or
 /// everything before its last one is visible here.
 pub(crate) fn heavy() {
-    // ORDERING [fenced]: Acquire. Where another writer has interrupted the readers: what they did before. Other
-    // end: below.
-    let fenced = SPECIAL.load(Ordering::Acquire) & ALL_FENCED != 0;
+    // ORDERING [fenced]: Relaxed. Where another writer has interrupted the readers: what they did before, by the
+    // fence below. Other end: below.
+    let fenced = SPECIAL.load(Ordering::Relaxed) & ALL_FENCED != 0;
     if !fenced && syscall::membarrier(PRIVATE_EXPEDITED) != 0 {
         // Taken away since the start, by a seccomp filter: from now on readers use fences; those
         // that are between their load of SPECIAL and their load of the chain are interrupted.
@@ -101,6 +101,7 @@ pub(crate) fn heavy() {
         let _ = SPECIAL.fetch_or(ALL_FENCED, Ordering::Release);
     }
     // ORDERING [enter]: SeqCst. Our publication before our look at the readers, and what other threads did
-    // before the barrier is seen after it. Other end: `light`. membarrier(2) is one by itself.
+    // before the barrier is seen after it; so is what `fenced` says. Other end: `light`. membarrier(2) is one by
+    // itself.
     fence(Ordering::SeqCst);
 }

@@ -20,6 +20,8 @@ const SUBSTITUTIONS: &[(&str, &str, &str, usize)] = &[
     ("ownership", "const MAX_LISTS: usize = 4095;", "const MAX_LISTS: usize = 4;", 1),
     // loom's `fetch_or` is used as it is, on what begins with 0.
     ("guard", "AtomicU32::new(MEMHOOK_DURING_STARTUP)", "AtomicU32::new(0)", 1),
+    // As above; `choose` sets it.
+    ("sys/barrier", "AtomicU32::new(FENCED | ALL_FENCED)", "AtomicU32::new(0)", 1),
     // Marks for 16 MiB of addresses, not for all: the table is zeroed in every execution.
     ("ownership", "const ADDRESS_BITS: u32 = 48;", "const ADDRESS_BITS: u32 = 24;", 1),
     // As above.

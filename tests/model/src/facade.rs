@@ -4,54 +4,34 @@
 //! for it is found by address and made anew in every execution. So constant statics and zeroed
 //! memory work as they do in the library, and every execution starts from the beginning.
 //!
-//! loom treats sequentially consistent accesses as acquire-release ones. The library uses them
-//! in one pattern only (CHANGES and WAITERS); here a fence stands between such a write and the
-//! same thread's next such load, which is what they promise and no more.
+//! loom treats sequentially consistent accesses as acquire-release ones. The library has none, only fences.
 
-use crate::world::{self, World};
+use crate::world;
 use loom::sync::atomic as real;
 use std::panic::Location;
 pub(crate) use std::sync::atomic::Ordering;
 
 /// Says which place was used with which ordering; gives what the mutation makes of it.
 fn tuned(at: &'static Location<'static>, kind: world::Kind, order: Ordering) -> Ordering {
+    assert!(kind == world::Kind::Fence || order != Ordering::SeqCst, "loom has no such access");
     world::visit(at, kind, order)
-}
-
-fn fence_before_load(order: Ordering) {
-    if order == Ordering::SeqCst && world::with(World::take_ordered_write) {
-        real::fence(Ordering::SeqCst);
-    }
-}
-
-fn note_write(order: Ordering) {
-    if order == Ordering::SeqCst {
-        world::with(World::note_ordered_write);
-    }
-}
-
-/// loom's word for it: its own SeqCst accesses are AcqRel ones, which the fences complete.
-fn plain(order: Ordering, load: bool, store: bool) -> Ordering {
-    match (order, load, store) {
-        (Ordering::SeqCst, true, false) => Ordering::Acquire,
-        (Ordering::SeqCst, false, true) => Ordering::Release,
-        (Ordering::SeqCst, _, _) => Ordering::AcqRel,
-        (other, _, _) => other,
-    }
 }
 
 #[track_caller]
 pub(crate) fn fence(order: Ordering) {
     let order = tuned(Location::caller(), world::Kind::Fence, order);
     if order != Ordering::Relaxed {
+        world::meet_fences();
         real::fence(order);
         world::trace(Location::caller(), "fence", 0, 0);
     }
 }
 
-/// Where the library has one, a reader relies on a fence that a writer makes it execute.
+/// Where the library has one, a reader relies on a fence that a writer makes it execute. It is where signals
+/// come, too.
 pub(crate) fn compiler_fence(_: Ordering) {
     world::may_be_interrupted();
+    world::take_signal();
 }
 
 macro_rules! atomic {
@@ -82,9 +62,8 @@ macro_rules! atomic {
             #[track_caller]
             pub(crate) fn load(&self, order: Ordering) -> $value {
                 let order = tuned(Location::caller(), world::Kind::Load, order);
-                fence_before_load(order);
                 let atom = self.cell();
-                let value = atom.first.wrapping_add(atom.loom.load(plain(order, true, false)));
+                let value = atom.first.wrapping_add(atom.loom.load(order));
                 world::trace(Location::caller(), "load", std::ptr::from_ref(self) as usize, value);
                 ($from)(value)
             }
@@ -93,17 +72,15 @@ macro_rules! atomic {
             pub(crate) fn store(&self, value: $value, order: Ordering) {
                 let order = tuned(Location::caller(), world::Kind::Store, order);
                 let atom = self.cell();
-                atom.loom.store(($to)(value).wrapping_sub(atom.first), plain(order, false, true));
+                atom.loom.store(($to)(value).wrapping_sub(atom.first), order);
                 world::trace(Location::caller(), "store", std::ptr::from_ref(self) as usize, ($to)(value));
-                note_write(order);
             }
 
             #[track_caller]
             pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
                 let order = tuned(Location::caller(), world::Kind::Update, order);
                 let atom = self.cell();
-                let old = atom.loom.swap(($to)(value).wrapping_sub(atom.first), plain(order, true, true));
-                note_write(order);
+                let old = atom.loom.swap(($to)(value).wrapping_sub(atom.first), order);
                 world::trace(Location::caller(), "swap, was", std::ptr::from_ref(self) as usize, old.wrapping_add(atom.first));
                 ($from)(old.wrapping_add(atom.first))
             }
@@ -115,7 +92,7 @@ macro_rules! atomic {
                 let atom = self.cell();
                 let inner = |v| ($to)(v).wrapping_sub(atom.first);
                 let outer = |v: u64| ($from)(v.wrapping_add(atom.first));
-                let result = atom.loom.compare_exchange(inner(from), inner(to), plain(order, true, true), failed).map(outer).map_err(outer);
+                let result = atom.loom.compare_exchange(inner(from), inner(to), order, failed).map(outer).map_err(outer);
                 world::trace(Location::caller(), if result.is_ok() { "exchange to" } else { "no exchange to" }, std::ptr::from_ref(self) as usize, ($to)(to));
                 result
             }
@@ -150,8 +127,7 @@ macro_rules! number {
             pub(crate) fn fetch_add(&self, by: $value, order: Ordering) -> $value {
                 let order = tuned(Location::caller(), world::Kind::Update, order);
                 let atom = self.cell();
-                let old = atom.loom.fetch_add(by as u64, plain(order, true, true));
-                note_write(order);
+                let old = atom.loom.fetch_add(by as u64, order);
                 world::trace(
                     Location::caller(),
                     "add, was",
@@ -165,8 +141,7 @@ macro_rules! number {
             pub(crate) fn fetch_sub(&self, by: $value, order: Ordering) -> $value {
                 let order = tuned(Location::caller(), world::Kind::Update, order);
                 let atom = self.cell();
-                let old = atom.loom.fetch_add((by as u64).wrapping_neg(), plain(order, true, true));
-                note_write(order);
+                let old = atom.loom.fetch_add((by as u64).wrapping_neg(), order);
                 world::trace(
                     Location::caller(),
                     "add, was",
@@ -181,7 +156,7 @@ macro_rules! number {
                 let order = tuned(Location::caller(), world::Kind::Update, order);
                 let atom = self.cell();
                 assert_eq!(atom.first, 0);
-                atom.loom.fetch_max(with as u64, plain(order, true, true)) as $value
+                atom.loom.fetch_max(with as u64, order) as $value
             }
 
             #[track_caller]
@@ -189,7 +164,7 @@ macro_rules! number {
                 let order = tuned(Location::caller(), world::Kind::Update, order);
                 let atom = self.cell();
                 assert_eq!(atom.first, 0);
-                atom.loom.fetch_or(bits as u64, plain(order, true, true)) as $value
+                atom.loom.fetch_or(bits as u64, order) as $value
             }
 
             #[track_caller]
@@ -197,7 +172,7 @@ macro_rules! number {
                 let order = tuned(Location::caller(), world::Kind::Update, order);
                 let atom = self.cell();
                 assert_eq!(atom.first, 0);
-                atom.loom.fetch_and(bits as u64, plain(order, true, true)) as $value
+                atom.loom.fetch_and(bits as u64, order) as $value
             }
 
             pub(crate) fn as_ptr(&self) -> *mut $value {

@@ -75,7 +75,10 @@ mod sys {
         pub(crate) unsafe fn unmap(at: *mut u8, _: usize) {
             crate::world::give_back(at)
         }
-        pub(crate) fn shoot_down() {}
+        /// Interrupts all, as the real one does by way of the TLB.
+        pub(crate) fn shoot_down() {
+            crate::world::interrupt_others();
+        }
     }
 
     /// A kernel that sleeps for ever if it is not woken: the library's naps hide nothing.
@@ -145,6 +148,9 @@ mod sys {
                 loom::thread::yield_now();
             }
             number.store(number.load(Ordering::Relaxed) + delta, Ordering::Relaxed);
+            if crate::world::with(|w| std::mem::take(&mut w.leave_after_count)) {
+                std::panic::resume_unwind(Box::new("longjmp"));
+            }
         }
     }
 
@@ -158,7 +164,7 @@ mod syscall {
     const REGISTER: i32 = 1 << 4;
 
     pub(crate) fn membarrier(command: i32) -> i32 {
-        if world::variant() == Variant::Fenced {
+        if world::variant() == Variant::Fenced || world::with(|w| w.refuses_membarrier) {
             return -1;
         }
         if command != REGISTER {

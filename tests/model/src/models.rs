@@ -1,6 +1,7 @@
 //! What is run: each function is one execution, which loom repeats in every interleaving.
 
 use crate::abi::*;
+use crate::facade::AtomicU64;
 use crate::sys::tls;
 use crate::world;
 use crate::{chain, free_list, grace, guard, ownership, registry, sys_barrier};
@@ -642,12 +643,23 @@ fn pause() {
 fn call_ends_while_awaited(
     unregister: impl FnOnce(crate::abi::memhook_id) + 'static,
 ) -> loom::thread::JoinHandle<()> {
+    call_ends_while_awaited_or_signalled(None, unregister)
+}
+
+/// The same, with a signal at its end.
+fn call_ends_while_awaited_or_signalled(
+    signal: Option<Box<dyn FnOnce()>>,
+    unregister: impl FnOnce(crate::abi::memhook_id) + 'static,
+) -> loom::thread::JoinHandle<()> {
     setup_without_relaxing();
     let a = registry::register(observer(0), 0).unwrap();
     let (section, _head) = chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap();
     let writer = spawn(move || unregister(a));
     pause();
     use_hook(user(0) as *mut c_void);
+    if let Some(handler) = signal {
+        world::signal(handler);
+    }
     drop(section);
     writer
 }
@@ -1158,6 +1170,184 @@ fn named_head_has_passed_on() {
     publishes.join().unwrap();
 }
 
+/// As `call_ends_while_awaited`, with a signal that comes after the call's end, before its look at the epoch. The
+/// writer waits in vain for as long as the call is open, and looks again as the handler runs.
+fn signal_as_the_call_ends(handler: impl FnOnce() + 'static) {
+    let writer = call_ends_while_awaited_or_signalled(Some(Box::new(handler)), |a| {
+        let result = registry::unregister(a, Some(0));
+        assert!([0, libc::ETIMEDOUT].contains(&result), "{result}");
+        pause();
+        grace::poll();
+    });
+    writer.join().unwrap();
+    assert_eq!(released(0), 1, "deferred work is stranded");
+}
+
+/// The handler's call is on the short way.
+fn signal_calls_briefly() {
+    signal_as_the_call_ends(|| {
+        call();
+        pause();
+    });
+}
+
+/// The same for a writer that does not look before, nor executes a fence after its look.
+fn signal_calls_as_a_writer_looks() {
+    setup_without_relaxing();
+    let section = grace::enter_here(guard::record().unwrap());
+    let writer = spawn(|| {
+        let ticket = grace::advance();
+        pause();
+        if grace::is_over(ticket, grace::Scope::All) {
+            free_user(user(0));
+        }
+    });
+    pause();
+    use_hook(user(0) as *mut c_void);
+    world::signal(call);
+    drop(section);
+    writer.join().unwrap();
+}
+
+/// The same, and goes on as one that announces.
+fn signal_calls_announcing() {
+    signal_as_the_call_ends(|| {
+        let record = guard::record().unwrap();
+        if let Some((section, _)) = chain::enter_briefly(record, tls::stack_pointer()) {
+            drop(section.announcing());
+        }
+        pause();
+    });
+}
+
+/// The handler suspends hooks.
+fn signal_suspends() {
+    signal_as_the_call_ends(|| {
+        guard::record().unwrap().suspend();
+        pause();
+    });
+}
+
+/// Memory is handed in outside of a section, as the last call that could have read it ends: who defers it and who
+/// leaves see each other.
+fn leaves_as_memory_is_deferred() {
+    static WORK: grace::Deferred = grace::Deferred::new();
+    unsafe fn over(_: *mut grace::Deferred) {
+        // SAFETY: as a hook's release.
+        unsafe { release(user(0) as *mut c_void) };
+    }
+    setup_without_relaxing();
+    let section = grace::enter_here(guard::record().unwrap());
+    let writer = spawn(|| {
+        let ticket = grace::advance();
+        // SAFETY: a static, which is deferred once.
+        unsafe { grace::defer_memory((&raw const WORK).cast_mut(), ticket, over) };
+        grace::poll();
+    });
+    pause();
+    use_hook(user(0) as *mut c_void);
+    drop(section);
+    writer.join().unwrap();
+    assert_eq!(released(0), 1, "deferred work is stranded");
+}
+
+/// A section is left by longjmp while another thread waits for all sections.
+fn abandons_while_awaited() {
+    setup_without_relaxing();
+    let record = guard::record().unwrap();
+    std::mem::forget(grace::enter(record, 1 << 19).unwrap());
+    let writer = spawn(|| {
+        assert_eq!(registry::synchronize(), 0);
+        free_user(user(0));
+    });
+    pause();
+    use_hook(user(0) as *mut c_void);
+    // The stack pointer is above that now: the frame of the call is gone.
+    drop(grace::enter_anyhow(record, tls::stack_pointer()));
+    writer.join().unwrap();
+}
+
+/// An interceptor has returned, and its call goes on.
+fn returns_from_an_interceptor() {
+    setup_without_relaxing();
+    let a = registry::register(interceptor_of_frees(0), 0).unwrap();
+    let record = guard::record().unwrap();
+    let mut writer = None;
+    inside(|view| {
+        // SAFETY: in this section.
+        let bit = unsafe { &*view.interceptors.get()[0] }.bit();
+        let before = grace::announce_interceptor(record, bit);
+        writer = Some(spawn(move || assert_eq!(registry::unregister(a, None), 0)));
+        pause();
+        use_hook(user(0) as *mut c_void);
+        grace::retract_interceptor(record, before);
+        pause();
+    });
+    writer.unwrap().join().unwrap();
+    assert_eq!(released(0), 1);
+}
+
+/// A signal handler leaves a call by longjmp just when it has counted that a block ended.
+fn abandons_a_count() {
+    setup_without_relaxing();
+    let a = registry::register(interceptor(0), 0).unwrap();
+    let id = make_block();
+    let record = guard::record().unwrap();
+    std::mem::forget(grace::enter(record, 1 << 19).unwrap());
+    let writer = spawn(move || {
+        let result = registry::unregister(a, None);
+        assert!([0, libc::EINPROGRESS].contains(&result), "{result}");
+    });
+    world::with(|w| w.pause_in_count = true);
+    world::with(|w| w.leave_after_count = true);
+    // Where the list is drained by then, it is counted elsewhere, and nothing leaves.
+    let _ = catch_unwind(AssertUnwindSafe(|| ownership::gone(id, record)));
+    world::with(|w| w.leave_after_count = false);
+    // The stack pointer is above that now: the frame of the call is gone.
+    drop(grace::enter_anyhow(record, tls::stack_pointer()));
+    writer.join().unwrap();
+    assert_eq!(released(0), 1, "a block was counted wrongly");
+}
+
+/// Which user a callback of the program is to look at.
+static WHICH: AtomicU64 = AtomicU64::new(0);
+
+/// A callback runs that reads it.
+fn use_which() {
+    inside(|_| {
+        let which = WHICH.load(Ordering::Acquire) as usize;
+        pause();
+        use_hook(user(which) as *mut c_void);
+    });
+}
+
+/// The program exchanges what a callback reads, and waits for those that may have read it before.
+fn synchronizes() {
+    setup_without_relaxing();
+    let reader = spawn(use_which);
+    WHICH.store(1, Ordering::Release);
+    assert_eq!(registry::synchronize(), 0);
+    free_user(user(0));
+    reader.join().unwrap();
+}
+
+/// The same while membarrier(2) is refused of a sudden. The first writer to find out interrupts who has executed
+/// no fence, the second relies on that.
+fn membarrier_is_taken_away() {
+    setup_without_relaxing();
+    world::with(|w| (w.refuses_membarrier, w.fences_meet) = (true, true));
+    let first = spawn(sys_barrier::heavy);
+    let second = spawn(|| {
+        WHICH.store(1, Ordering::Release);
+        if grace::is_over(grace::advance(), grace::Scope::All) {
+            free_user(user(0));
+        }
+    });
+    use_which();
+    first.join().unwrap();
+    second.join().unwrap();
+}
+
 /// One row: its name, how many preemptions an execution may have when it is to hold, and how many
 /// while a mutation is tried; with none given, it is tried without preemptions only.
 pub(crate) struct Model {
@@ -1263,4 +1453,15 @@ models! {
     removal_without_memory: 1, None;
     removal_is_taken_back: 1, None;
     named_head_has_passed_on: 1, None;
+    // Of grace periods and who waits for them.
+    signal_calls_briefly: 1, Some(1);
+    signal_calls_announcing: 1, Some(1);
+    signal_suspends: 1, Some(1);
+    signal_calls_as_a_writer_looks: 1, Some(1);
+    leaves_as_memory_is_deferred: 1, Some(1);
+    abandons_while_awaited: 1, Some(1);
+    returns_from_an_interceptor: 1, Some(1);
+    abandons_a_count: 1, Some(1);
+    synchronizes: 1, Some(1);
+    membarrier_is_taken_away: 2, Some(1), 12_000, "heavy";
 }

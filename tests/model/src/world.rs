@@ -6,7 +6,7 @@ use loom::sync::atomic::AtomicU64;
 use loom::thread::ThreadId;
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::rc::Rc;
@@ -72,7 +72,6 @@ pub(crate) struct World {
     atoms: HashMap<usize, Atom>,
     cells: HashMap<usize, Rc<cell::UnsafeCell<()>>>,
     blocks: BTreeMap<usize, Block>,
-    ordered: HashSet<ThreadId>,
     words: HashMap<ThreadId, usize>,
     stacks: HashMap<ThreadId, usize>,
     numbers: HashMap<ThreadId, u32>,
@@ -91,6 +90,15 @@ pub(crate) struct World {
     pub(crate) pause_in_count: bool,
     /// Threads for which there is no memory.
     poor: HashSet<ThreadId>,
+    /// Whether a signal handler comes, and leaves by longjmp, once the next block is counted.
+    pub(crate) leave_after_count: bool,
+    /// What a signal handler does that comes at the thread's next compiler fence.
+    signals: HashMap<ThreadId, Box<dyn FnOnce()>>,
+    /// Whether loom is told that fences do not commute, which it cannot see; what each of them then accesses.
+    pub(crate) fences_meet: bool,
+    fences: Option<Rc<AtomicU64>>,
+    /// Whether a seccomp filter refuses membarrier(2) from now on.
+    pub(crate) refuses_membarrier: bool,
     /// The thread number that the setup gives itself, to prepare other threads' records.
     pub(crate) disguise: Option<u32>,
 }
@@ -124,6 +132,7 @@ pub(crate) fn begin() {
         with(|w| w.atoms.insert(at, atom));
     }
     with(|w| w.barrier = Some(Rc::new(AtomicU64::new(0))));
+    with(|w| w.fences = Some(Rc::new(AtomicU64::new(0))));
     with(|w| w.begun = true);
     with(|w| w.futex = Some(Rc::new((loom::sync::Mutex::new(()), loom::sync::Condvar::new()))));
 }
@@ -191,23 +200,56 @@ pub(crate) fn may_be_interrupted() {
     }
 }
 
+/// Before a fence, where the model says that fences meet. Nothing is read or written.
+pub(crate) fn meet_fences() {
+    if let Some(fences) = with(|w| w.fences.clone().filter(|_| w.fences_meet)) {
+        // Never succeeds.
+        let _ = fences.compare_exchange(1, 1, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
 /// membarrier(2): a full fence in every other thread at this moment, which each is in between two accesses at.
+/// What one of them did before it, the caller finds, but not the next of them: each has a moment of its own.
 pub(crate) fn interrupt_all() {
+    interrupt_others();
+    loom::sync::atomic::fence(Ordering::Release);
+}
+
+/// The same where nothing is promised of the caller but that it finds what the others did.
+pub(crate) fn interrupt_others() {
     take_interrupts();
     let barrier = with(|w| w.barrier.clone()).unwrap();
     trace(Location::caller(), "interrupt", 0, 0);
     // Never succeeds.
     let _ = barrier.compare_exchange(1, 1, Ordering::Relaxed, Ordering::Relaxed);
     take_interrupts();
+    let before = snapshot();
     with(|w| w.done.values().copied().collect::<Vec<_>>()).iter().for_each(|done| _ = done.get());
-    loom::sync::atomic::fence(Ordering::AcqRel);
-    let mine = snapshot();
+    loom::sync::atomic::fence(Ordering::Acquire);
+    let after = snapshot();
     let me = loom::thread::current().id();
     with(|w| {
-        w.interrupts.push(mine);
+        w.interrupts.push(before);
         w.taken.insert(me, w.interrupts.len());
-        w.done.insert(me, mine);
+        w.done.insert(me, after);
     });
+}
+
+/// A signal comes to this thread at its next compiler fence.
+pub(crate) fn signal(handler: impl FnOnce() + 'static) {
+    let me = loom::thread::current().id();
+    with(|w| w.signals.insert(me, Box::new(handler)));
+}
+
+/// The handler of a signal that has come.
+pub(crate) fn take_signal() {
+    if with(|w| w.signals.is_empty()) {
+        return;
+    }
+    let me = loom::thread::current().id();
+    if let Some(handler) = with(|w| w.signals.remove(&me)) {
+        handler();
+    }
 }
 
 /// The library's file that a place in the generated text stands for.
@@ -254,6 +296,10 @@ pub(crate) fn visit(at: &'static Location<'static>, kind: Kind, order: Ordering)
         return order;
     }
     let file = room(at);
+    // What a model itself does stands for the program.
+    if file == "?" {
+        return order;
+    }
     let site = Site { file, line: at.line(), kind, order: name(order) };
     let to = MUTATION.with(|m| m.borrow().as_ref().filter(|m| m.site == site).map(|m| m.to));
     VISITED.with(|v| {
@@ -349,12 +395,6 @@ pub(crate) fn give_back(at: *mut u8) {
 impl World {
     fn block(&mut self, at: usize) -> Option<&mut Block> {
         self.blocks.range_mut(..=at).next_back().filter(|(from, b)| at < **from + b.len).map(|(_, b)| b)
-    }
-    pub(crate) fn note_ordered_write(&mut self) {
-        self.ordered.insert(loom::thread::current().id());
-    }
-    pub(crate) fn take_ordered_write(&mut self) -> bool {
-        self.ordered.remove(&loom::thread::current().id())
     }
     pub(crate) fn word(&mut self) -> *mut u8 {
         *self.words.entry(loom::thread::current().id()).or_insert(0) as *mut u8
