@@ -246,8 +246,10 @@ fn every_weakened_ordering_is_caught() {
     }
     let sites: BTreeSet<Site> = all.keys().cloned().collect();
     let names = names(&sites);
-    let work: Vec<(&Site, Ordering)> =
-        sites.iter().flat_map(|s| weaker(s).iter().map(move |&to| (s, to))).collect();
+    // `MEMHOOK_ONLY` is a part of the names of those that are to be tried; the verdict is of no worth then.
+    let only = std::env::var("MEMHOOK_ONLY").unwrap_or_default();
+    let tried = sites.iter().filter(|s| names[s].contains(&only));
+    let work: Vec<(&Site, Ordering)> = tried.flat_map(|s| weaker(s).iter().map(move |&to| (s, to))).collect();
     let results: Mutex<BTreeMap<String, Result<String, bool>>> = Mutex::new(BTreeMap::new());
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
