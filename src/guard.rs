@@ -31,7 +31,7 @@
 //! | edge     | from                    | to                   | carries |
 //! | -------- | ----------------------- | -------------------- | ------- |
 //! | `roster` | `Roster::push` Release  | `Roster::iter` Acquire | a node's first contents |
-//! | `claim`  | `adopt` AcqRel          | `adopt` AcqRel       | what the record's last thread left in it |
+//! | `end`    | a thread's end, in the kernel | `thread::is_dead` | what it did, and what it left in its record |
 //! | `head`   | `chain::publish` Release | `Front::only` Acquire | the end of sections of the head's last time in force |
 //! | `circumstances` | `set_circumstances` SeqCst fence | `take_circumstances` SeqCst fence | a change, or the record that is to have it |
 
@@ -283,8 +283,9 @@ fn reuse(me: Thread) -> Option<&'static Record> {
     let start = CURSOR.fetch_add(LOOKS, Ordering::Relaxed).checked_rem(all)?;
     let looks = RECORDS.iter().skip(start).chain(RECORDS.iter().take(start)).take(LOOKS);
     for record in looks {
-        // ORDERING [claim]: Acquire. Other end: the exchange in `adopt`.
-        let owner = record.owner.load(Ordering::Acquire);
+        // ORDERING [end]: Relaxed. All that the last thread left comes by its end, of which we are told below; where
+        // `last` is us, by our beginning, for the kernel gives a number again after that.
+        let owner = record.owner.load(Ordering::Relaxed);
         let last = thread_of(owner);
         // One that another process left behind stays with that process's main thread: see `forked`.
         let free = last.tid == 0 || (last.pid == me.pid && (last == me || thread::is_dead(last)));
@@ -314,7 +315,7 @@ fn create(me: Thread) -> Option<&'static Record> {
         scratch::permanent(size_of::<Record>(), align_of::<Record>()).or_else(spare)?.cast::<Record>();
     // SAFETY: memory of a record's size and alignment that nobody else knows; zero is a valid record.
     let record = unsafe { &*memory };
-    // ORDERING [claim]: Relaxed. Nobody else knows the record yet; `roster` publishes it.
+    // ORDERING [none]: Relaxed. Nobody else knows the record yet; `roster` publishes it.
     record.owner.store(pack(1, me), Ordering::Relaxed);
     record.leaves.forget();
     RECORDS.push(record);
@@ -329,10 +330,10 @@ pub(crate) fn records() -> impl Iterator<Item = &'static Record> {
 impl Record {
     fn adopt(&self, from: u64, me: Thread) -> bool {
         let generation = (from >> (2 * ID_BITS)).wrapping_add(1);
-        // ORDERING [claim]: AcqRel and Relaxed. What the last thread left before what we do.
+        // ORDERING [end]: Relaxed and Relaxed. As in `reuse`. Before our first section, for who looks whose that is.
         let taken = self
             .owner
-            .compare_exchange(from, pack(generation, me), Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(from, pack(generation, me), Ordering::Relaxed, Ordering::Relaxed)
             .is_ok();
         if taken {
             // A thread that ended inside a callback left its section open.
@@ -436,13 +437,14 @@ impl Record {
 
     /// Forgets what the last thread left undone. Nobody has the record, or nobody else is there.
     fn come_to_rest(&self) {
-        // ORDERING [none]: Relaxed. The next entry of a section orders it.
+        // ORDERING [none]: Relaxed. Read by the record's thread only.
         self.suspended.store(0, Ordering::Relaxed);
-        // ORDERING [none]: Relaxed. As above.
-        self.entered.store(0, Ordering::Relaxed);
-        // ORDERING [none]: Relaxed. As above.
-        self.settling.store(false, Ordering::Relaxed);
-        // ORDERING [none]: Relaxed. As above.
+        // ORDERING [use]: Release. Where the last thread has been, for who does not look at the word any more then.
+        // Other end: `Scope::includes`.
+        self.entered.store(0, Ordering::Release);
+        // ORDERING [use]: Release. What it has counted. Other end: `Scope::includes`.
+        self.settling.store(false, Ordering::Release);
+        // ORDERING [none]: Relaxed. Read by the record's thread only.
         self.inner.store(core::ptr::null_mut(), Ordering::Relaxed);
         // ORDERING [leave]: Release. As when a section ends. Other end: `grace::epoch_inside`.
         self.word.store(0, Ordering::Release);
@@ -638,8 +640,8 @@ pub(crate) fn forked() {
         let generation = (owner >> (2 * ID_BITS)).wrapping_add(1);
         let is_mine = core::ptr::eq(record, mine);
         let next = if is_mine { pack(generation, me) } else { generation << (2 * ID_BITS) };
-        // ORDERING [claim]: Release. No other thread exists yet; those to come find it free.
-        record.owner.store(next, Ordering::Release);
+        // ORDERING [none]: Relaxed. No other thread exists yet; those to come begin behind it.
+        record.owner.store(next, Ordering::Relaxed);
         if !is_mine {
             record.come_to_rest();
         }

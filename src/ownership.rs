@@ -31,6 +31,7 @@
 //! | ------- | ------------------------------ | --------------------- | ------- |
 //! | `leaf`  | `install` Release              | `mark_of` Acquire     | a zeroed leaf or branch |
 //! | `list`  | `find_or_create` Release       | `list` Acquire        | a list's members |
+//! | `list`  | `finish` Release               | `find_or_create` Acquire | that its counts are zero |
 //! | `last`  | `gone_from`, `clear_counts` AcqRel | the same              | the last use of every block of the list |
 
 use crate::chain::Hook;
@@ -40,7 +41,7 @@ use crate::scratch;
 use crate::sys::{barrier, pages};
 use core::ffi::c_void;
 use core::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence,
 };
 
 /// How many lists can own blocks at the same time. A mark of one byte would do for 255, which a
@@ -197,10 +198,14 @@ pub(crate) fn bring_near(block: *mut c_void, record: &Record) {
     // In three steps, of which a signal handler may leave out the last by longjmp.
     // ORDERING [none]: Relaxed. Read by this thread.
     near.number.store(usize::MAX, Ordering::Relaxed);
-    // ORDERING [none]: Release. For the compiler: the former number is gone before.
-    near.origin.store(origin, Ordering::Release);
-    // ORDERING [none]: Release. For the compiler: the origin is there before.
-    near.number.store(address >> LEAF_BITS, Ordering::Release);
+    // ORDERING [none]: Release. A signal handler of this thread finds the former number gone before.
+    compiler_fence(Ordering::Release);
+    // ORDERING [none]: Relaxed. Read by this thread.
+    near.origin.store(origin, Ordering::Relaxed);
+    // ORDERING [none]: Release. It finds the origin there before.
+    compiler_fence(Ordering::Release);
+    // ORDERING [none]: Relaxed. Read by this thread.
+    near.number.store(address >> LEAF_BITS, Ordering::Relaxed);
 }
 
 /// Whether `owner` made a block that [`is_near`].
@@ -334,8 +339,9 @@ static HIGHEST: AtomicU16 = AtomicU16::new(0);
 
 /// The numbers that may be in use.
 fn numbers() -> impl Iterator<Item = u16> {
-    // ORDERING [list]: Acquire. Other end: `find_or_create`.
-    1..=HIGHEST.load(Ordering::Acquire)
+    // ORDERING [none]: Relaxed. Who must find a list has it by a chain, or by the end of the section in which it was
+    // made; what is in it comes by `list`.
+    1..=HIGHEST.load(Ordering::Relaxed)
 }
 /// Lists, and interceptors that may come to be in one.
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
@@ -443,8 +449,8 @@ pub(crate) fn find_or_create(members: &[*const Hook]) -> Result<u16, i32> {
         // ORDERING [list]: AcqRel and Relaxed. The list before its place, and its counts after they were
         // cleared. Other ends: `list`, `finish`.
         if slot.compare_exchange(core::ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            // ORDERING [list]: Release. Before any block has the number. Other end: `numbers`.
-            HIGHEST.fetch_max(id, Ordering::Release);
+            // ORDERING [none]: Relaxed. See `numbers`.
+            HIGHEST.fetch_max(id, Ordering::Relaxed);
             return Ok(id);
         }
         for &member in members {

@@ -79,8 +79,9 @@ impl Class {
             // ORDERING [none]: Relaxed. Ordered by the load of the head.
             let rest = link.load(Ordering::Relaxed) & ADDRESS_MASK;
             let tag = (head >> TAG_SHIFT).wrapping_add(1) << TAG_SHIFT;
-            // ORDERING [scratch]: Acquire. Both outcomes read a head that `put` may have written.
-            match self.0.compare_exchange_weak(head, tag | rest, Ordering::Acquire, Ordering::Acquire) {
+            // ORDERING [scratch]: Relaxed and Acquire. What it takes is the very store that the look at the head has
+            // acquired, by the tag; otherwise it is another look.
+            match self.0.compare_exchange_weak(head, tag | rest, Ordering::Relaxed, Ordering::Acquire) {
                 Ok(_) => return Some(block),
                 Err(now) => head = now,
             }

@@ -15,6 +15,9 @@ pub(crate) fn current() -> Thread {
 }
 
 /// Whether `thread` has ended. A thread that cannot be asked about counts as alive.
+///
+/// Who is told so sees all that the thread did: on its way out it executes full barriers in the kernel before it
+/// gives up its number, and our way back from the kernel lets nothing be read before the answer.
 pub(crate) fn is_dead(thread: Thread) -> bool {
     syscall::probe_thread(thread.pid, thread.tid) == -(libc::ESRCH as isize)
 }

@@ -35,6 +35,8 @@ const SUBSTITUTIONS: &[(&str, &str, &str, usize)] = &[
         "[AtomicU64; 4] = [const { AtomicU64::new(0) }; 4]",
         1,
     ),
+    // A plain look at what another thread has made: told to loom.
+    ("ownership", "unsafe { list.as_ref() }", "unsafe { crate::world::looked_at(list).as_ref() }", 1),
     // A plain write that must not meet a plain read: told to loom.
     ("chain/hook", "hook.fixed.get().write(", "hook.fixed.writing().write(", 1),
     // As above.

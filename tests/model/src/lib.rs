@@ -125,8 +125,8 @@ mod sys {
         pub(crate) fn current() -> Thread {
             Thread { pid: 1, tid: crate::world::with(crate::world::World::number) }
         }
-        pub(crate) fn is_dead(_: Thread) -> bool {
-            false
+        pub(crate) fn is_dead(thread: Thread) -> bool {
+            crate::world::is_dead(thread.tid)
         }
         pub(crate) fn give_way() {}
         pub(crate) fn monotonic_ns() -> u64 {

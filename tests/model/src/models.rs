@@ -7,6 +7,7 @@ use crate::world;
 use crate::{chain, free_list, grace, guard, ownership, registry, sys_barrier};
 use core::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 /// What hooks are given as `user`: places that loom watches.
@@ -120,12 +121,28 @@ fn setup() {
 
 /// The record of a thread to come, so that its model begins with its first call, not with that.
 fn prepare() -> usize {
+    prepare_with_number().0
+}
+
+/// The same, and the thread's number.
+fn prepare_with_number() -> (usize, u32) {
+    let number = world::with(|w| {
+        w.prepared += 1;
+        w.disguise = Some(100 + w.prepared);
+        100 + w.prepared
+    });
+    let record = as_thread(core::ptr::null_mut(), || core::ptr::from_ref(guard::record().unwrap()) as usize);
+    world::with(|w| w.disguise = None);
+    (record, number)
+}
+
+/// Does what a thread with this record has done before the model begins.
+fn as_thread<R>(record: *mut u8, f: impl FnOnce() -> R) -> R {
     let mine = tls::get();
-    world::with(|w| w.disguise = Some(w.disguise.unwrap_or(100) + 1));
-    tls::set(core::ptr::null_mut());
-    let record = core::ptr::from_ref(guard::record().unwrap()) as usize;
+    tls::set(record);
+    let result = f();
     tls::set(mine);
-    record
+    result
 }
 
 /// A thread, which has executed a fence for each interrupt before its beginning, and after its end.
@@ -1348,6 +1365,275 @@ fn membarrier_is_taken_away() {
     second.join().unwrap();
 }
 
+// Owner lists, counts, permanent memory, and threads that end: where each begins, and no more.
+
+/// What one thread leaves for another to find: it stands for what publications carry.
+struct Hand(Rc<loom::sync::atomic::AtomicUsize>);
+
+impl Hand {
+    fn new() -> (Hand, Hand) {
+        let place = Rc::new(loom::sync::atomic::AtomicUsize::new(0));
+        (Hand(place.clone()), Hand(place))
+    }
+
+    fn leave(&self, what: usize) {
+        world::take_interrupts();
+        self.0.store(what, Ordering::Release);
+    }
+
+    fn find(&self) -> usize {
+        world::take_interrupts();
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// An interceptor that lists may have, while no chain does.
+fn member(n: usize) -> &'static chain::Hook {
+    chain::Hook::create(interceptor(n), 0, None).unwrap()
+}
+
+/// The number of the list of this interceptor alone.
+fn list_of(member: &chain::Hook) -> u16 {
+    inside(|_| ownership::find_or_create(&[core::ptr::from_ref(member)]).unwrap())
+}
+
+/// The first half of a removal: from now on no thread counts blocks of its lists by itself. None is just counting.
+fn drain(member: &chain::Hook) {
+    inside(|_| assert!(ownership::drain(member)));
+    grace::advance();
+}
+
+/// A thread counts a block in a list whose number it may find: once, whatever it counted in a former list. Two
+/// threads that are there: who takes the number from the former list for another, and who counts.
+fn takes_the_number(former: u16, counting: usize) -> [loom::thread::JoinHandle<()>; 2] {
+    let next = member(1);
+    let (gives, takes) = Hand::new();
+    let taking = spawn(move || gives.leave(list_of(next).into()));
+    let counting = start(move || {
+        tls::set(counting as *mut u8);
+        if takes.find() == former.into() {
+            let record = guard::record().unwrap();
+            ownership::made(former, record);
+            let counted = record.counted(former).unwrap().load(Ordering::Relaxed);
+            assert_eq!(counted, 1, "what was counted in a former list is left");
+        }
+    });
+    [taking, counting]
+}
+
+/// A list comes to its end as it is summed. A second thread takes its number, a third one, which had counted in
+/// the former list, counts in the new one.
+fn number_is_taken_again() {
+    setup_without_relaxing();
+    let former = member(0);
+    let id = list_of(former);
+    let counting = prepare();
+    as_thread(counting as *mut u8, || ownership::made(id, guard::record().unwrap()));
+    inside(|_| ownership::gone(id, guard::record().unwrap()));
+    drain(former);
+    let others = takes_the_number(id, counting);
+    inside(|_| assert!(ownership::sum(former).unwrap().is_some()));
+    others.into_iter().for_each(|other| other.join().unwrap());
+}
+
+/// The same, where a list that was summed comes to its end with its last block, in a fourth thread.
+fn number_of_a_last_block_is_taken_again() {
+    setup_without_relaxing();
+    let former = member(0);
+    let id = list_of(former);
+    let counting = prepare();
+    as_thread(counting as *mut u8, || ownership::made(id, guard::record().unwrap()));
+    drain(former);
+    let ending = spawn(move || inside(|_| ownership::gone(id, guard::record().unwrap())));
+    let others = takes_the_number(id, counting);
+    inside(|_| _ = ownership::sum(former));
+    ending.join().unwrap();
+    others.into_iter().for_each(|other| other.join().unwrap());
+}
+
+/// The last block of a list ends while the removal of one member sums it. Of the other member nothing is left
+/// but the list: it is released with that.
+fn last_block_ends_before_the_sum() {
+    setup_without_relaxing();
+    let (first, second) = (member(0), member(1));
+    let members = [core::ptr::from_ref(first), core::ptr::from_ref(second)];
+    let id = inside(|_| ownership::find_or_create(&members).unwrap());
+    ownership::made(id, guard::record().unwrap());
+    drain(first);
+    second.end_service();
+    let other = spawn(move || {
+        inside(|_| {
+            use_hook(user(1) as *mut c_void);
+            ownership::gone(id, guard::record().unwrap());
+        });
+    });
+    pause();
+    if let Some(Some(list)) = inside(|_| ownership::sum(first)) {
+        ownership::let_go(list);
+        assert_eq!(released(1), 1);
+    }
+    other.join().unwrap();
+}
+
+/// A list is made while another thread looks through them all.
+fn lists_are_looked_through() {
+    setup_without_relaxing();
+    let (first, second) = (member(0), member(1));
+    let other = spawn(move || _ = list_of(first));
+    pause();
+    inside(|_| assert_eq!(ownership::live_blocks(second), 0));
+    other.join().unwrap();
+}
+
+/// A thread counts its first block while another one sums.
+fn first_block_is_summed() {
+    setup_without_relaxing();
+    let first = member(0);
+    let id = list_of(first);
+    let other = spawn(move || inside(|_| ownership::made(id, guard::record().unwrap())));
+    pause();
+    inside(|_| assert!(ownership::live_blocks(first) <= 1));
+    other.join().unwrap();
+}
+
+/// Two threads take permanent memory, more than a chunk has.
+fn permanent_memory() {
+    world::begin();
+    const NEARLY_HALF: usize = 128 * 1024 - 64;
+    let take = || {
+        let at = free_list::permanent(NEARLY_HALF, 64).unwrap();
+        assert!(world::is_memory(at), "memory from nowhere");
+        // Whoever else has it would have done so too.
+        world::cell(at as usize).with_mut(|_| ());
+        world::with(|w| {
+            let apart = |&other: &usize| other.abs_diff(at as usize) >= NEARLY_HALF;
+            assert!(w.released.iter().all(apart), "handed out twice");
+            w.released.push(at as usize);
+        });
+    };
+    let other = loom::thread::spawn(move || {
+        take();
+        take();
+    });
+    take();
+    take();
+    other.join().unwrap();
+}
+
+/// This thread becomes one that has no record.
+fn be_new() {
+    tls::set(core::ptr::null_mut());
+    world::with(|w| w.disguise = Some(50));
+}
+
+/// As `prepare`, of a thread that may end before its model does. Its number too.
+fn prepare_mortal() -> (usize, u32) {
+    let (record, number) = prepare_with_number();
+    world::is_mortal(number);
+    (record, number)
+}
+
+/// A thread in the section that it is in just now does `f`, and ends there: not before who waits.
+fn end_in_section(record: usize, number: u32, f: impl FnOnce() + 'static) -> loom::thread::JoinHandle<()> {
+    start(move || {
+        tls::set(record as *mut u8);
+        pause();
+        f();
+        world::dies(number);
+    })
+}
+
+/// A thread ends in an observer, and another one takes over its record while the observer is unregistered: who
+/// sees that the record is at rest may free what the observer used.
+fn ends_in_an_observer() {
+    setup_without_relaxing();
+    let a = registry::register(observer(0), 0).unwrap();
+    let (record, number) = prepare_mortal();
+    as_thread(record as *mut u8, || {
+        std::mem::forget(chain::enter_briefly(guard::record().unwrap(), tls::stack_pointer()).unwrap());
+    });
+    let writer = spawn(move || {
+        let result = registry::unregister(a, Some(0));
+        assert!([0, libc::ETIMEDOUT].contains(&result), "{result}");
+    });
+    let ending = end_in_section(record, number, || use_hook(user(0) as *mut c_void));
+    be_new();
+    pause();
+    guard::record().unwrap();
+    writer.join().unwrap();
+    ending.join().unwrap();
+    grace::poll();
+    assert_eq!(released(0), 1, "a dead thread keeps the hook");
+}
+
+/// A thread ends in an interceptor that goes. Another one takes over its record, and enters the interceptor if that
+/// is not to be passed by. Who goes by `scope` frees what the interceptor used.
+fn ends_while_awaited(scope: fn(&chain::Hook) -> grace::Scope) {
+    setup_without_relaxing();
+    let hook = member(0);
+    let (record, number) = prepare_mortal();
+    as_thread(record as *mut u8, || {
+        let record = guard::record().unwrap();
+        std::mem::forget(grace::enter(record, tls::stack_pointer()).unwrap());
+        grace::announce_interceptor(record, hook.bit());
+    });
+    let writer = spawn(move || {
+        hook.pass_by(true);
+        let ticket = grace::advance();
+        if grace::is_over(ticket, scope(hook)) {
+            free_user(user(0));
+        }
+    });
+    let ending = end_in_section(record, number, || use_hook(user(0) as *mut c_void));
+    be_new();
+    pause();
+    inside(|_| {
+        grace::announce_interceptor(guard::record().unwrap(), hook.bit());
+        if !hook.is_passed_by() {
+            use_hook(user(0) as *mut c_void);
+        }
+    });
+    writer.join().unwrap();
+    ending.join().unwrap();
+}
+
+/// Who waits for whole sections looks at the record's word.
+fn ends_in_a_section() {
+    ends_while_awaited(|_| grace::Scope::All);
+}
+
+/// Who waits for those in an interceptor asks whether the thread has entered it.
+fn ends_in_an_interceptor() {
+    ends_while_awaited(|hook| grace::Scope::Interceptor(hook.address(), hook.bit()));
+}
+
+/// A thread has just counted that a block ended, and ends before it says so.
+fn ends_while_counting() {
+    setup_without_relaxing();
+    let hook = member(0);
+    let id = list_of(hook);
+    let (record, number) = prepare_mortal();
+    as_thread(record as *mut u8, || {
+        let record = guard::record().unwrap();
+        ownership::made(id, record);
+        std::mem::forget(grace::enter(record, tls::stack_pointer()).unwrap());
+        record.settling.store(true, Ordering::Relaxed);
+    });
+    let writer = spawn(move || {
+        inside(|_| assert!(ownership::drain(hook)));
+        let ticket = grace::advance();
+        if grace::is_over(ticket, grace::Scope::Settling(hook.address(), hook.bit())) {
+            inside(|_| assert!(ownership::sum(hook).unwrap().is_some(), "a block was counted wrongly"));
+        }
+    });
+    let ending = end_in_section(record, number, move || assert!(guard::record().unwrap().count(id, -1)));
+    be_new();
+    pause();
+    guard::record().unwrap();
+    writer.join().unwrap();
+    ending.join().unwrap();
+}
+
 /// One row: its name, how many preemptions an execution may have when it is to hold, and how many
 /// while a mutation is tried; with none given, it is tried without preemptions only.
 pub(crate) struct Model {
@@ -1440,6 +1726,7 @@ models! {
     two_members_go: 1, None;
     two_removals: 1, None;
     blocks_end: 1, None;
+    // Of hooks and their records.
     look_ends_before_the_next_life: 2, Some(1);
     look_begins_in_the_next_life: 2, Some(2);
     id_comes_back: 1, Some(1);
@@ -1464,4 +1751,15 @@ models! {
     abandons_a_count: 1, Some(1);
     synchronizes: 1, Some(1);
     membarrier_is_taken_away: 2, Some(1), 12_000, "heavy";
+    // Of lists of owners, memory, and threads that end.
+    number_is_taken_again: 1, Some(1);
+    number_of_a_last_block_is_taken_again: 1, Some(2), 12_000, "clear_counts gone_from";
+    last_block_ends_before_the_sum: 1, Some(1);
+    lists_are_looked_through: 1, Some(1);
+    first_block_is_summed: 1, Some(1);
+    permanent_memory: 3, Some(3);
+    ends_in_an_observer: 1, None;
+    ends_in_a_section: 2, Some(2), 4_000, "come_to_rest";
+    ends_in_an_interceptor: 2, Some(2), 4_000, "come_to_rest";
+    ends_while_counting: 2, Some(2), 4_000, "come_to_rest";
 }

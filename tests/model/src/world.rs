@@ -6,7 +6,7 @@ use loom::sync::atomic::AtomicU64;
 use loom::thread::ThreadId;
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::rc::Rc;
@@ -99,8 +99,12 @@ pub(crate) struct World {
     fences: Option<Rc<AtomicU64>>,
     /// Whether a seccomp filter refuses membarrier(2) from now on.
     pub(crate) refuses_membarrier: bool,
-    /// The thread number that the setup gives itself, to prepare other threads' records.
+    /// The thread number that the setup gives itself, to be another thread.
     pub(crate) disguise: Option<u32>,
+    /// How many threads' records were prepared.
+    pub(crate) prepared: u32,
+    /// Threads that may end, by number, and whether they have.
+    ends: HashMap<u32, Rc<AtomicU64>>,
 }
 
 thread_local! {
@@ -252,6 +256,32 @@ pub(crate) fn take_signal() {
     }
 }
 
+/// A thread with this number may end before the execution does.
+pub(crate) fn is_mortal(number: u32) {
+    let end = Rc::new(AtomicU64::new(0));
+    with(|w| w.ends.insert(number, end));
+}
+
+/// The thread that runs here, which has this number, ends: it does nothing any more.
+pub(crate) fn dies(number: u32) {
+    take_interrupts();
+    let end = with(|w| w.ends[&number].clone());
+    end.store(1, Ordering::Release);
+    take_interrupts();
+}
+
+/// What the kernel says of a thread. Who is told that it has ended finds all that it did: the kernel executes
+/// a full barrier in a thread that ends before anybody can miss it.
+pub(crate) fn is_dead(number: u32) -> bool {
+    take_interrupts();
+    with(|w| w.ends.get(&number).cloned()).is_some_and(|end| end.load(Ordering::Acquire) != 0)
+}
+
+/// Whether memory that was not given back stands there.
+pub(crate) fn is_memory(at: *const u8) -> bool {
+    with(|w| w.block(at as usize).is_some_and(|b| !b.gone))
+}
+
 /// The library's file that a place in the generated text stands for.
 fn room(at: &'static Location<'static>) -> &'static str {
     at.file().rsplit_once("/out/").map_or("?", |(_, room)| room)
@@ -366,6 +396,14 @@ pub(crate) fn lack_memory(whether: bool) {
 pub(crate) fn is_poor() -> bool {
     let me = loom::thread::current().id();
     with(|w| w.poor.contains(&me))
+}
+
+/// The same of what a pointer leads to, if it does.
+pub(crate) fn looked_at<T>(at: *mut T) -> *mut T {
+    if !at.is_null() {
+        reads(at);
+    }
+    at
 }
 
 pub(crate) fn allocate(bytes: usize, align: usize) -> *mut u8 {
