@@ -70,6 +70,13 @@ fn plain(block: *mut c_void) -> usize {
 /// The mark of a block, where the table has a page for it.
 #[inline(always)]
 fn mark_of(block: *mut c_void) -> Option<&'static AtomicU16> {
+    // SAFETY: within a leaf, and leaves are never unmapped (invariant 4).
+    mark_in_leaf(block).map(|mark| unsafe { &*mark })
+}
+
+/// The same as a pointer that leads to all of the leaf.
+#[inline(always)]
+fn mark_in_leaf(block: *mut c_void) -> Option<*mut AtomicU16> {
     let address = plain(block);
     // An address that no block can have is outside the root.
     // ORDERING [leaf]: Acquire. Other end: `install`.
@@ -84,8 +91,8 @@ fn mark_of(block: *mut c_void) -> Option<&'static AtomicU16> {
     if leaf.is_null() {
         return None;
     }
-    // SAFETY: the index is within the leaf by the mask, and leaves are never unmapped (invariant 4).
-    Some(unsafe { &*leaf.wrapping_add((address >> 3) & (LEAF_LEN - 1)) })
+    // The index is within the leaf by the mask.
+    Some(leaf.wrapping_add((address >> 3) & (LEAF_LEN - 1)))
 }
 
 /// As [`mark_of`], mapping what is missing; `None` where there is no memory or the address is none
@@ -191,9 +198,9 @@ pub(crate) fn bring_near(block: *mut c_void, record: &Record) {
     if !record.can_count() {
         return;
     }
-    let Some(mark) = mark_of(block).filter(|_| address >> LEAF_BITS != 0) else { return };
+    let Some(mark) = mark_in_leaf(block).filter(|_| address >> LEAF_BITS != 0) else { return };
     let near = record.leaves.place(address >> LEAF_BITS);
-    let origin = core::ptr::from_ref(mark).cast_mut().wrapping_sub(address >> 3);
+    let origin = mark.wrapping_sub(address >> 3);
     // In three steps, of which a signal handler may leave out the last by longjmp.
     // ORDERING [none]: Relaxed. Read by this thread.
     near.number.store(usize::MAX, Ordering::Relaxed);
