@@ -535,6 +535,7 @@ pub(crate) fn wait(
 /// Work that is done once a grace period is over. Embedded in what it is about.
 #[repr(C)]
 pub(crate) struct Deferred {
+    /// The next in the queue; in hand, itself.
     next: AtomicPtr<Deferred>,
     ticket: AtomicU64,
     run: AtomicPtr<()>,
@@ -600,8 +601,14 @@ impl Deferred {
         // ORDERING [none]: Relaxed. As above.
         self.awaited.store(false, Ordering::Relaxed);
         if left {
-            REMOVALS.push(core::ptr::from_ref(self).cast_mut());
+            REMOVALS.push(self.in_hand());
         }
+    }
+
+    /// Work that is in hand, as it was deferred: a pointer made of `self` would not lead to what it is embedded in.
+    fn in_hand(&self) -> *mut Deferred {
+        // ORDERING [none]: Relaxed. Written by this thread.
+        self.next.load(Ordering::Relaxed)
     }
 
     fn is_in_hand(&self) -> bool {
@@ -616,7 +623,7 @@ impl Deferred {
         // SAFETY: `defer` stored a `Work`.
         let run = unsafe { core::mem::transmute::<*mut (), Work>(run) };
         // SAFETY: the grace period of its ticket is over, which is what it waited for.
-        unsafe { run(core::ptr::from_ref(self).cast_mut()) };
+        unsafe { run(self.in_hand()) };
     }
 
     fn is_due(&self) -> bool {
@@ -639,7 +646,10 @@ pub(crate) unsafe fn defer(item: *mut Deferred, ticket: Ticket, scope: Scope, ru
     let work = unsafe { &*item };
     work.prepare(ticket, scope, run);
     // ORDERING [none]: Relaxed. See `take_in_hand`.
-    if !work.awaited.load(Ordering::Relaxed) {
+    if work.awaited.load(Ordering::Relaxed) {
+        // ORDERING [none]: Relaxed. Read by this thread.
+        work.next.store(item, Ordering::Relaxed);
+    } else {
         REMOVALS.push(item);
     }
 }

@@ -82,6 +82,12 @@ fn first(key: u32) -> *mut u8 {
     let Some(place) = guard::record().and_then(|record| record.locals.get(key as usize)) else {
         return null();
     };
+    // A thread that had no record until now may have that of one that has ended, and its memory.
+    // ORDERING [none]: Relaxed. Whoever stored it had the record before this thread, which the claim acquired.
+    let before = place.load(Ordering::Relaxed);
+    if !before.is_null() {
+        return before;
+    }
     let Some(fresh) = scratch::permanent(bytes.next_multiple_of(ALIGN), ALIGN) else { return null() };
     // ORDERING [local]: Release and Relaxed. Zeroes before the place of the memory. Other end: `each`.
     match place.compare_exchange(null(), fresh, Ordering::Release, Ordering::Relaxed) {

@@ -71,6 +71,13 @@ fn plain(block: *mut c_void) -> usize {
 /// The mark of a block, where the table has a page for it.
 #[inline(always)]
 fn mark_of(block: *mut c_void) -> Option<&'static AtomicU16> {
+    // SAFETY: within a leaf, and leaves are never unmapped (invariant 4).
+    mark_in_leaf(block).map(|mark| unsafe { &*mark })
+}
+
+/// The same as a pointer that leads to all of the leaf.
+#[inline(always)]
+fn mark_in_leaf(block: *mut c_void) -> Option<*mut AtomicU16> {
     let address = plain(block);
     // An address that no block can have is outside the root.
     // ORDERING [leaf]: Acquire. Other end: `install`.
@@ -85,8 +92,8 @@ fn mark_of(block: *mut c_void) -> Option<&'static AtomicU16> {
     if leaf.is_null() {
         return None;
     }
-    // SAFETY: the index is within the leaf by the mask, and leaves are never unmapped (invariant 4).
-    Some(unsafe { &*leaf.wrapping_add((address >> 3) & (LEAF_LEN - 1)) })
+    // The index is within the leaf by the mask.
+    Some(leaf.wrapping_add((address >> 3) & (LEAF_LEN - 1)))
 }
 
 /// As [`mark_of`], mapping what is missing; `None` where there is no memory or the address is none
@@ -192,9 +199,9 @@ pub(crate) fn bring_near(block: *mut c_void, record: &Record) {
     if !record.can_count() {
         return;
     }
-    let Some(mark) = mark_of(block).filter(|_| address >> LEAF_BITS != 0) else { return };
+    let Some(mark) = mark_in_leaf(block).filter(|_| address >> LEAF_BITS != 0) else { return };
     let near = record.leaves.place(address >> LEAF_BITS);
-    let origin = core::ptr::from_ref(mark).cast_mut().wrapping_sub(address >> 3);
+    let origin = mark.wrapping_sub(address >> 3);
     // In three steps, of which a signal handler may leave out the last by longjmp.
     // ORDERING [none]: Relaxed. Read by this thread.
     near.number.store(usize::MAX, Ordering::Relaxed);
@@ -517,8 +524,7 @@ impl List {
 fn gone_from(list: &List) {
     // ORDERING [last]: AcqRel. Every use of the blocks before their end. Other end: itself, `clear_counts`.
     if list.remaining.fetch_sub(1, Ordering::AcqRel) == 1 {
-        finish(list);
-        let item = core::ptr::from_ref(list).cast_mut().cast::<Deferred>();
+        let item = finish(list).cast::<Deferred>();
         // SAFETY: the list has left LISTS and lives until `finished`. Deferred, since we are in
         // a section, where no release may be called.
         unsafe { grace::defer(item, grace::advance(), Scope::Settling(0, 0), finished_last) };
@@ -540,7 +546,7 @@ pub(crate) fn drain(hook: *const Hook) -> bool {
 /// Adds up what was counted of one drained list of `hook`. `None`: there is no other left. The list
 /// where it is empty, which has come to its end then: to be given to [`let_go`] outside the section.
 /// Called in a section.
-pub(crate) fn sum(hook: *const Hook) -> Option<Option<&'static List>> {
+pub(crate) fn sum(hook: *const Hook) -> Option<Option<*mut List>> {
     // Another member of a list may have gone before: its removal did this.
     // ORDERING [none]: Relaxed. Only who is first; a grace period lies between drain and here.
     let list = lists_of(hook).find(|list| !list.summed.swap(true, Ordering::Relaxed))?;
@@ -548,21 +554,18 @@ pub(crate) fn sum(hook: *const Hook) -> Option<Option<&'static List>> {
     let counted: i64 = counts(list.id).map(|count| count.load(Ordering::Relaxed)).sum();
     // ORDERING [none]: Relaxed. Cannot be the last; see `clear_counts`.
     list.remaining.fetch_add(counted + BIAS, Ordering::Relaxed);
-    Some(clear_counts(list).then_some(list))
+    Some(clear_counts(list))
 }
 
-/// The second half of [`sum`]; whether the list has come to its end.
-fn clear_counts(list: &'static List) -> bool {
+/// The second half of [`sum`]; the list where it has come to its end.
+fn clear_counts(list: &List) -> Option<*mut List> {
     for count in counts(list.id) {
         // ORDERING [none]: Relaxed. As above; before the number can be taken by another list.
         count.store(0, Ordering::Relaxed);
     }
     // ORDERING [last]: AcqRel. As in `gone_from`.
     let empty = list.remaining.fetch_sub(2 * BIAS, Ordering::AcqRel) == 2 * BIAS;
-    if empty {
-        finish(list);
-    }
-    empty
+    empty.then(|| finish(list))
 }
 
 /// In a fork child: goes on where threads that are gone have left a list half way. `expected` interceptors
@@ -586,7 +589,7 @@ pub(crate) fn forked(expected: usize) {
                 list.summed.store(false, Ordering::Relaxed);
                 false
             }
-            Stage::Added => clear_counts(list),
+            Stage::Added => clear_counts(list).is_some(),
             Stage::Summed if remaining == 0 && summed => {
                 finish(list);
                 true
@@ -612,11 +615,15 @@ pub(crate) fn holds(hook: *const Hook) -> usize {
 }
 
 /// Releases the members of a list that [`sum`] has found empty, as far as nothing else holds them.
-pub(crate) fn let_go(list: &'static List) {
-    unhold_members(list);
-    let item = core::ptr::from_ref(list).cast_mut().cast::<Deferred>();
+///
+/// # Safety
+///
+/// `sum` gave the list, which is given here once.
+pub(crate) unsafe fn let_go(list: *mut List) {
     // SAFETY: the list has left LISTS and lives until `finished`.
-    unsafe { grace::defer_memory(item, grace::advance(), finished) };
+    unhold_members(unsafe { &*list });
+    // SAFETY: as above.
+    unsafe { grace::defer_memory(list.cast(), grace::advance(), finished) };
 }
 
 fn lists_of(hook: *const Hook) -> impl Iterator<Item = &'static List> {
@@ -674,15 +681,19 @@ pub(crate) fn take_ended() -> bool {
     ENDED.load(Ordering::Relaxed) != 0 && ENDED.swap(0, Ordering::Relaxed) != 0
 }
 
-/// The last block is gone: takes the list out of LISTS.
-fn finish(list: &List) {
-    let Some(slot) = LISTS.get(usize::from(list.id)) else { return };
+/// The last block is gone: takes the list out of LISTS, and gives what was there. Its memory may be given back
+/// by this pointer, and not by one made of a reference.
+fn finish(list: &List) -> *mut List {
+    let Some(slot) = LISTS.get(usize::from(list.id)) else { return core::ptr::null_mut() };
+    // ORDERING [none]: Relaxed. Whoever counted its last block has found it there.
+    let at = slot.load(Ordering::Relaxed);
     // ORDERING [list]: Release. Whoever takes the number next finds its counts at zero.
     slot.store(core::ptr::null_mut(), Ordering::Release);
     // ORDERING [none]: Relaxed. See `any`.
     ALIVE.fetch_sub(1, Ordering::Relaxed);
     // ORDERING [none]: Relaxed. A hint.
     ENDED.store(1, Ordering::Relaxed);
+    at
 }
 
 fn unhold_members(list: &List) {

@@ -171,7 +171,7 @@ pub(crate) fn permanent(bytes: usize, align: usize) -> Option<*mut u8> {
                 // ORDERING [none]: Relaxed. Never written after the chunk was published.
                 let base = chunk.start.load(Ordering::Relaxed);
                 let at = base as usize + start;
-                return Some(((at + align - 1) & !(align - 1)) as *mut u8);
+                return Some(base.wrapping_add(((at + align - 1) & !(align - 1)) - base as usize));
             }
         }
         if bytes + align > CHUNK / 2 {

@@ -479,7 +479,9 @@ impl Hook {
             unsafe { &*hook }.unpin();
         }
         self.pin_again();
-        let item = (&raw const self.reuse).cast_mut();
+        // Made of the whole hook's address, since `over` finds the hook by it.
+        let at = core::ptr::from_ref(self).cast_mut().cast::<u8>();
+        let item = at.wrapping_add(core::mem::offset_of!(Hook, reuse)).cast::<Deferred>();
         // SAFETY: a hook is retired once, and hooks live for ever.
         unsafe { grace::defer_memory(item, ticket, over) };
     }

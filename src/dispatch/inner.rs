@@ -25,13 +25,14 @@ pub(crate) struct Inner {
     pub(crate) answered: unsafe fn(*const Inner, *mut c_void),
 }
 
-/// What answers this thread's callback now.
-fn current(record: &Record) -> Option<&Inner> {
+/// What answers this thread's callback now, as its functions take it: a pointer made of a reference would lead to no
+/// more than an [`Inner`].
+fn current(record: &Record) -> Option<(&Inner, *const Inner)> {
     // ORDERING [none]: Relaxed. Written by this thread.
-    let inner = record.inner.load(Ordering::Relaxed).cast::<Inner>();
+    let inner = record.inner.load(Ordering::Relaxed).cast_const().cast::<Inner>();
     // SAFETY: null, or on the stack of a call that has not returned: `grace::abandon` takes it away
     // from a call that never will.
-    unsafe { inner.as_ref() }
+    unsafe { inner.as_ref() }.map(|known| (known, inner))
 }
 
 fn ask(
@@ -40,9 +41,9 @@ fn ask(
     caller: usize,
     backend: impl FnOnce() -> *mut c_void,
 ) -> *mut c_void {
-    let Some(inner) = current(record) else { return backend() };
+    let Some((functions, inner)) = current(record) else { return backend() };
     // SAFETY: `inner` is what its functions take.
-    let answer = || unsafe { (inner.answer)(inner, request, caller) };
+    let answer = || unsafe { (functions.answer)(inner, request, caller) };
     // Nobody is asked while the thread has suspended hooks.
     if record.suspensions() == 0
         && let Some(block) = answer()
@@ -98,8 +99,8 @@ pub(crate) fn note_backends(block: *mut c_void) {
 
 /// A callback was given a block that it did not get through [`allocate`] and [`resize`].
 pub(super) fn note(record: &Record, block: *mut c_void) {
-    if let Some(inner) = current(record) {
+    if let Some((functions, inner)) = current(record) {
         // SAFETY: `inner` is what its functions take.
-        unsafe { (inner.answered)(inner, block) };
+        unsafe { (functions.answered)(inner, block) };
     }
 }

@@ -119,7 +119,7 @@ impl Ask {
             count: self.count,
             each: self.each,
             block: self.block,
-            caller: self.caller as *const c_void,
+            caller: core::ptr::without_provenance(self.caller),
         }
     }
 }

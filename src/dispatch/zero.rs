@@ -47,7 +47,7 @@ pub(super) fn clear(walk: &Walk, block: *mut c_void, bytes: usize) {
             let from = ((at + i) * page).max(block as usize);
             let to = ((at + i + 1) * page).min(block as usize + bytes);
             // SAFETY: a part of the block.
-            unsafe { (from as *mut u8).write_bytes(0, to - from) };
+            unsafe { block.cast::<u8>().wrapping_add(from - block as usize).write_bytes(0, to - from) };
         }
         at += known;
     }

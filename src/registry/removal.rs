@@ -73,7 +73,8 @@ unsafe fn drained(item: *mut Deferred) {
             None => break,
             Some(None) => {}
             // Outside the section: it may call releases.
-            Some(Some(list)) => ownership::let_go(list),
+            // SAFETY: given by `sum`.
+            Some(Some(list)) => unsafe { ownership::let_go(list) },
         }
     }
     end_service(hook);

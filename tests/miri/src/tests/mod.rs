@@ -1,0 +1,4 @@
+//! What is run.
+
+mod alone;
+mod threads;
