@@ -1469,7 +1469,8 @@ fn last_block_ends_before_the_sum() {
     });
     pause();
     if let Some(Some(list)) = inside(|_| ownership::sum(first)) {
-        ownership::let_go(list);
+        // SAFETY: `sum` gave it.
+        unsafe { ownership::let_go(list) };
         assert_eq!(released(1), 1);
     }
     other.join().unwrap();
