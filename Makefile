@@ -4,6 +4,7 @@
 # make bench    what an allocation call costs, beside the peers; WHOLE=1: and whole programs;
 #               SCALING=1: what grows with threads, hooks and blocks
 # make model    what the memory orderings promise, under loom; a part of make test
+# make model-mutations  that each weakened ordering breaks a promise; a part of make test
 # make fuzz     random programs over the C interface, against the model of tests/properties.rs; RUNS=N
 # make stress   everything at once, for ten minutes
 # make test-aarch64  what of the tests can be run for AArch64 on another machine, cross-compiled, under qemu
@@ -39,7 +40,7 @@ dist:
 demo: dist
 	sh examples-c/demo.sh $(DIST)
 
-test: dist model
+test: dist model model-mutations
 	sh tests/tools/setup.sh
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) nextest run -p memhook-tests -p memhook-trace --no-fail-fast; \
@@ -49,6 +50,7 @@ test-aarch64:
 	CARGO="$(CARGO)" MAKE="$(MAKE)" sh tests/tools/aarch64.sh $(TESTS)
 
 # The library's own text in every interleaving that matters: see tests/model/README.md.
+model-mutations: | model
 model:
 	cd tests/model && CARGO_TARGET_DIR=../../target/model $(CARGO) test --release --locked
 
