@@ -23,8 +23,9 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 /// What stands before every block.
 #[repr(C, align(16))]
 struct Header {
-    /// The class of the block, or `LARGE` and the length of its mapping.
-    class: usize,
+    /// The class of the block, or `LARGE` and the length of its mapping. In the place of a free block's link, at
+    /// which `Class::take` may look when the block is in use again.
+    class: AtomicUsize,
     magic: usize,
 }
 
@@ -107,8 +108,23 @@ pub(crate) fn malloc(bytes: usize) -> *mut u8 {
         }
     };
     // SAFETY: `at` begins a block of at least HEADER bytes, aligned to 64.
-    unsafe { at.cast::<Header>().write(Header { class, magic: MAGIC }) };
+    unsafe { sign(at, class, MAGIC) };
     at.wrapping_add(HEADER)
+}
+
+/// Writes a block's header.
+///
+/// # Safety
+///
+/// `at` begins a block of at least HEADER bytes that is the caller's, aligned to 64.
+unsafe fn sign(at: *mut u8, class: usize, magic: usize) {
+    let header = at.cast::<Header>();
+    // SAFETY: the caller's contract.
+    let place = unsafe { &(*header).class };
+    // ORDERING [none]: Relaxed. Whoever looks at it as a link of a list that it has left does not use it.
+    place.store(class, Ordering::Relaxed);
+    // SAFETY: the caller's contract.
+    unsafe { (&raw mut (*header).magic).write(magic) };
 }
 
 /// Cuts a new chunk into blocks of a class; keeps the first for the caller.
@@ -135,17 +151,19 @@ pub(crate) unsafe fn free(block: *mut u8) {
     }
     let at = block.wrapping_sub(HEADER);
     // SAFETY: the header stands before every block (the caller's contract).
-    let header = unsafe { at.cast::<Header>().read() };
+    let header = unsafe { &*at.cast::<Header>() };
     if header.magic != MAGIC {
         crate::sys::die(b"memhook: memhook_scratch_free: not a block of memhook_scratch_malloc.\n");
     }
+    // ORDERING [none]: Relaxed. Written by whoever gave the block out, whom the caller comes after.
+    let class = header.class.load(Ordering::Relaxed);
     // SAFETY: the header is ours; a second free of the block is noticed by it.
-    unsafe { at.cast::<Header>().write(Header { class: 0, magic: 0 }) };
-    match LISTS.get(header.class) {
+    unsafe { sign(at, 0, 0) };
+    match LISTS.get(class) {
         // SAFETY: an unused block of this class.
         Some(list) => unsafe { list.put(at) },
         // SAFETY: a mapping of our own of this length.
-        None => unsafe { pages::unmap(at, header.class - LARGE) },
+        None => unsafe { pages::unmap(at, class - LARGE) },
     }
 }
 

@@ -22,11 +22,14 @@ fn may_go_on() -> bool {
     if left != usize::MAX {
         LEFT.set(left.saturating_sub(1));
     }
-    if left == 0 {
-        // SAFETY: errno of this thread.
-        unsafe { crate::sys::thread::errno_location().write(libc::ENOMEM) };
-    }
     left != 0
+}
+
+/// No block, for want of memory.
+pub(crate) fn nothing() -> *mut c_void {
+    // SAFETY: errno of this thread.
+    unsafe { crate::sys::thread::errno_location().write(libc::ENOMEM) };
+    core::ptr::null_mut()
 }
 
 pub(crate) fn entry_name(entry: u32) -> &'static CStr {
@@ -59,11 +62,7 @@ fn allocate(alignment: usize, bytes: usize, zeroed: bool) -> *mut c_void {
     let alignment = alignment.max(16);
     let before = HEADER.next_multiple_of(alignment);
     let whole = before.checked_add(bytes).and_then(|all| Layout::from_size_align(all, alignment).ok());
-    let Some(layout) = whole.filter(|_| may_go_on()) else {
-        // SAFETY: errno of this thread.
-        unsafe { crate::sys::thread::errno_location().write(libc::ENOMEM) };
-        return core::ptr::null_mut();
-    };
+    let Some(layout) = whole.filter(|_| may_go_on()) else { return nothing() };
     // SAFETY: not of size 0.
     let start = unsafe { if zeroed { std::alloc::alloc_zeroed(layout) } else { std::alloc::alloc(layout) } };
     let block = start.wrapping_add(before).cast::<c_void>();
@@ -88,7 +87,7 @@ pub(crate) unsafe fn free(block: *mut c_void) {
 pub(crate) unsafe fn calloc(count: usize, each: usize) -> *mut c_void {
     match count.checked_mul(each) {
         Some(bytes) => allocate(16, bytes, true),
-        None => core::ptr::null_mut(),
+        None => nothing(),
     }
 }
 

@@ -71,14 +71,18 @@ mod below {
         unsafe { backend::realloc(block, bytes) }
     }
     pub(super) unsafe extern "C" fn reallocarray(block: Block, count: usize, each: usize) -> Block {
+        let Some(bytes) = count.checked_mul(each) else { return backend::nothing() };
         // SAFETY: as above.
-        unsafe { backend::realloc(block, count * each) }
+        unsafe { backend::realloc(block, bytes) }
     }
     pub(super) unsafe extern "C" fn memalign(alignment: usize, bytes: usize) -> Block {
         // SAFETY: as above.
         unsafe { backend::memalign(alignment, bytes) }
     }
     pub(super) unsafe extern "C" fn posix_memalign(out: *mut Block, alignment: usize, bytes: usize) -> c_int {
+        if !alignment.is_power_of_two() || alignment < 8 {
+            return libc::EINVAL;
+        }
         // SAFETY: as above.
         unsafe { out.write(backend::memalign(alignment, bytes)) };
         0
@@ -88,8 +92,9 @@ mod below {
         unsafe { backend::memalign(backend::page_size(), bytes) }
     }
     pub(super) unsafe extern "C" fn pvalloc(bytes: usize) -> Block {
+        let Some(bytes) = backend::whole_pages(bytes) else { return backend::nothing() };
         // SAFETY: as above.
-        unsafe { backend::memalign(backend::page_size(), bytes.next_multiple_of(backend::page_size())) }
+        unsafe { backend::memalign(backend::page_size(), bytes) }
     }
     pub(super) unsafe extern "C" fn usable_size(block: Block) -> usize {
         // SAFETY: as above.

@@ -40,5 +40,7 @@ mod sys;
 #[path = "../../../src/text.rs"]
 mod text;
 
+mod tools;
+
 mod support;
 mod tests;

@@ -53,6 +53,16 @@ mod syscall {
 
 pub(crate) mod pages {
     use std::alloc::Layout;
+    use std::cell::Cell;
+
+    thread_local! {
+        static NONE: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Whether this thread gets no pages.
+    pub(crate) fn refuse(whether: bool) {
+        NONE.set(whether);
+    }
 
     pub(crate) const PAGE: usize = 4096;
 
@@ -61,7 +71,7 @@ pub(crate) mod pages {
     }
     pub(crate) fn map(len: usize) -> Option<*mut u8> {
         // SAFETY: nobody maps nothing.
-        Some(unsafe { std::alloc::alloc_zeroed(layout(len)) })
+        (!NONE.get()).then(|| unsafe { std::alloc::alloc_zeroed(layout(len)) })
     }
     pub(crate) fn reserve(len: usize) -> Option<*mut u8> {
         map(len)
@@ -119,6 +129,9 @@ pub(crate) mod tls {
     pub(crate) fn stack_pointer() -> usize {
         DEPTH.set(DEPTH.get() - 16);
         DEPTH.get()
+    }
+    pub(crate) fn thread_pointer() -> usize {
+        TOP + (WORD.with(|word| core::ptr::from_ref(word) as usize) >> 3 << 3)
     }
     /// All that this thread has called has returned, or is left by longjmp.
     pub(crate) fn back_to_the_top() {
@@ -185,12 +198,90 @@ pub(crate) mod thread {
     }
 }
 
+/// No files but the standard ones; what is written to any is kept for who looks at it.
 pub(crate) mod file {
-    /// What is written is kept for who looks at it.
     pub(crate) fn write_all(_: i32, bytes: &[u8]) -> Result<(), i32> {
         super::write_error(bytes);
         Ok(())
     }
+    /// Every name ends in `0` or is that of no file yet.
+    pub(crate) fn open(path: &[u8], flags: i32, _: u32) -> Result<i32, i32> {
+        assert_eq!(path.last(), Some(&0));
+        match path {
+            [.., b'0', 0] if flags & libc::O_EXCL != 0 => Err(libc::EEXIST),
+            [b'/', b'p', b'r', b'o', b'c', ..] => Err(libc::ENOENT),
+            _ => Ok(9),
+        }
+    }
+    pub(crate) fn close(_: i32) {}
+    pub(crate) fn read_at(_: i32, _: &mut [u8], _: usize) -> Result<usize, i32> {
+        Ok(0)
+    }
+    pub(crate) fn executable(buffer: &mut [u8]) -> usize {
+        buffer[..9].copy_from_slice(b"/bin/true");
+        9
+    }
+}
+
+pub(crate) mod kept {
+    #[derive(Clone, Copy)]
+    pub(crate) struct Kept(i32);
+
+    impl Kept {
+        pub(crate) fn keep(fd: i32) -> Kept {
+            Kept(fd)
+        }
+        pub(crate) fn fd(&self) -> Option<i32> {
+            Some(self.0)
+        }
+        pub(crate) fn is_own(&self) -> bool {
+            true
+        }
+        pub(crate) fn close(&self) {}
+    }
+    pub(crate) fn write_at(_: i32, bytes: &[u8], _: usize) -> Result<(), i32> {
+        super::write_error(bytes);
+        Ok(())
+    }
+    pub(crate) fn is_terminal(_: i32) -> bool {
+        true
+    }
+}
+
+pub(crate) mod environment {
+    use std::sync::Mutex;
+
+    /// The environment: `MEMHOOK` alone.
+    pub(crate) static VARIABLE: Mutex<Option<&'static [u8]>> = Mutex::new(None);
+
+    pub(crate) fn is_privileged() -> bool {
+        false
+    }
+    pub(crate) fn variable(name: &[u8]) -> Option<&'static [u8]> {
+        VARIABLE.lock().unwrap().filter(|_| name == b"MEMHOOK")
+    }
+}
+
+pub(crate) mod exit {
+    use core::ffi::{c_int, c_void};
+
+    pub(crate) type Handler = unsafe extern "C" fn(c_int, *mut c_void);
+
+    pub(crate) fn at_exit(_: Handler) -> bool {
+        true
+    }
+    pub(crate) fn exit(status: c_int) -> ! {
+        panic!("exit with {status}")
+    }
+}
+
+pub(crate) fn process_id() -> u32 {
+    4711
+}
+
+/// No mappings can be made.
+pub(crate) unsafe fn mapping(_: libc::c_long, _: [usize; 6]) -> Result<usize, i32> {
+    Err(libc::ENOMEM)
 }
 
 pub(crate) mod stack {
