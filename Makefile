@@ -50,7 +50,6 @@ test-aarch64:
 	CARGO="$(CARGO)" MAKE="$(MAKE)" sh tests/tools/aarch64.sh $(TESTS)
 
 # The library's own text in every interleaving that matters: see tests/model/README.md.
-model-mutations: | model
 model:
 	cd tests/model && CARGO_TARGET_DIR=../../target/model $(CARGO) test --release --locked
 
