@@ -5,6 +5,7 @@
 #               SCALING=1: what grows with threads, hooks and blocks
 # make model    what the memory orderings promise, under loom; a part of make test
 # make model-mutations  that each weakened ordering breaks a promise; a part of make test
+# make miri     undefined behaviour in what Miri can run, if a nightly toolchain has it; a part of make test; SEEDS=N
 # make fuzz     random programs over the C interface, against the model of tests/properties.rs; RUNS=N
 # make stress   everything at once, for ten minutes
 # make test-aarch64  what of the tests can be run for AArch64 on another machine, cross-compiled, under qemu
@@ -26,7 +27,7 @@ DIST := target/$(if $(TARGET),$(TARGET)/)dist
 ENTRIES := malloc free calloc realloc reallocarray memalign aligned_alloc posix_memalign \
            valloc pvalloc malloc_usable_size free_sized free_aligned_sized
 
-.PHONY: all dist demo test test-aarch64 bench model model-mutations fuzz stress install clean
+.PHONY: all dist demo test test-aarch64 bench model model-mutations miri fuzz stress install clean
 
 all: dist
 
@@ -41,6 +42,7 @@ demo: dist
 	sh examples-c/demo.sh $(DIST)
 
 test: dist model model-mutations
+	sh tests/tools/miri.sh 1 optional
 	sh tests/tools/setup.sh
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) nextest run -p memhook-tests -p memhook-trace --no-fail-fast; \
@@ -56,6 +58,10 @@ model:
 model-mutations:
 	cd tests/model && CARGO_TARGET_DIR=../../target/model $(CARGO) test --release --locked -- \
 	  --ignored --nocapture every_weakened_ordering
+
+# The library's own text, and the reader of traces, interpreted: see tests/miri/README.md.
+miri:
+	sh tests/tools/miri.sh $(or $(SEEDS),1)
 
 bench: dist
 	$(CARGO) run --release -q -p memhook-bench -- $(if $(WHOLE),--whole) $(if $(SCALING),--scaling) $(BENCH)

@@ -26,7 +26,7 @@ struct Header {
     /// The class of the block, or `LARGE` and the length of its mapping. In the place of a free block's link, at
     /// which `Class::take` may look when the block is in use again.
     class: AtomicUsize,
-    magic: usize,
+    magic: AtomicUsize,
 }
 
 const MAGIC: usize = 0x6d65_6d68_6f6f_6b21;
@@ -118,13 +118,12 @@ pub(crate) fn malloc(bytes: usize) -> *mut u8 {
 ///
 /// `at` begins a block of at least HEADER bytes that is the caller's, aligned to 64.
 unsafe fn sign(at: *mut u8, class: usize, magic: usize) {
-    let header = at.cast::<Header>();
-    // SAFETY: the caller's contract.
-    let place = unsafe { &(*header).class };
+    // SAFETY: the caller's contract; any contents are a header.
+    let header = unsafe { &*at.cast::<Header>() };
     // ORDERING [none]: Relaxed. Whoever looks at it as a link of a list that it has left does not use it.
-    place.store(class, Ordering::Relaxed);
-    // SAFETY: the caller's contract.
-    unsafe { (&raw mut (*header).magic).write(magic) };
+    header.class.store(class, Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. Read by who gives the block back, which comes after.
+    header.magic.store(magic, Ordering::Relaxed);
 }
 
 /// Cuts a new chunk into blocks of a class; keeps the first for the caller.
@@ -152,10 +151,11 @@ pub(crate) unsafe fn free(block: *mut u8) {
     let at = block.wrapping_sub(HEADER);
     // SAFETY: the header stands before every block (the caller's contract).
     let header = unsafe { &*at.cast::<Header>() };
-    if header.magic != MAGIC {
+    // ORDERING [none]: Relaxed. Written by whoever gave the block out, whom the caller comes after.
+    if header.magic.load(Ordering::Relaxed) != MAGIC {
         crate::sys::die(b"memhook: memhook_scratch_free: not a block of memhook_scratch_malloc.\n");
     }
-    // ORDERING [none]: Relaxed. Written by whoever gave the block out, whom the caller comes after.
+    // ORDERING [none]: Relaxed. As above.
     let class = header.class.load(Ordering::Relaxed);
     // SAFETY: the header is ours; a second free of the block is noticed by it.
     unsafe { sign(at, 0, 0) };

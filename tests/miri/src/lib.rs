@@ -4,6 +4,7 @@
 //! declared here in their place does the same with what Miri has: memory, threads, thread-local storage.
 #![cfg(test)]
 #![allow(dead_code, unused_imports, non_camel_case_types, reason = "a part of the library is run")]
+#![allow(deprecated, reason = "names that stable compilers do not know yet")]
 
 #[path = "../../../src/abi.rs"]
 mod abi;

@@ -28,7 +28,11 @@ pub(crate) fn test(work: impl FnOnce() + Send) {
     });
     assert_eq!(ALIVE.load(Ordering::Relaxed), before, "a hook was not released");
     #[cfg(not(feature = "scratch"))]
-    assert_eq!(crate::scratch::alive(), 1 + LASTING.load(Ordering::Relaxed), "not the chain in force alone is left");
+    assert_eq!(
+        crate::scratch::alive(),
+        1 + LASTING.load(Ordering::Relaxed),
+        "not the chain in force alone is left"
+    );
     drop(alone);
 }
 

@@ -88,8 +88,14 @@ mod tests {
             let tool: &Tool = &super::usage::TOOL;
             (tool.start)(settings, false).is_ok()
         };
-        let right: [&[u8]; 6] =
-            [b"", b"peak:1000,abort", b"batch:1,total:5,calls:7", b"live:0,blocks:3,status:9", b"maps", b"file:a%p"];
+        let right: [&[u8]; 6] = [
+            b"",
+            b"peak:1000,abort",
+            b"batch:1,total:5,calls:7",
+            b"live:0,blocks:3,status:9",
+            b"maps",
+            b"file:a%p",
+        ];
         let wrong: [&[u8]; 6] = [b"x", b"peak:", b"peak:x", b"status:256", b"file:%x", b"batch:-1"];
         assert!(right.into_iter().all(try_it));
         assert!(!wrong.into_iter().any(try_it));

@@ -4,8 +4,8 @@ use crate::abi::*;
 use crate::api::chains::*;
 use crate::api::hooks::*;
 use crate::api::local::*;
-use crate::sys::thread;
 use crate::support::*;
+use crate::sys::thread;
 use crate::{guard, registry};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
@@ -24,8 +24,8 @@ fn beside_calls(seed: u64, times: usize, writer: impl FnOnce() + Send) {
 #[test]
 fn observers_come_and_go() {
     test(|| {
-        beside_calls(1, 25, || {
-            for i in 0..5 {
+        beside_calls(1, 16, || {
+            for i in 0..4 {
                 let kept = observe(&observer());
                 let id = observe(&observer());
                 if i % 2 == 0 {
@@ -44,8 +44,8 @@ fn observers_come_and_go() {
 #[test]
 fn the_user_ends_after_the_unregistration() {
     test(|| {
-        beside_calls(2, 25, || {
-            for _ in 0..5 {
+        beside_calls(2, 12, || {
+            for _ in 0..3 {
                 let table = memhook_observer { release: None, ..observer() };
                 let id = observe(&table);
                 assert_eq!(unregister(id), 0);
@@ -58,8 +58,8 @@ fn the_user_ends_after_the_unregistration() {
 #[test]
 fn interceptors_come_and_go() {
     test(|| {
-        beside_calls(3, 25, || {
-            for i in 0..3 {
+        beside_calls(3, 16, || {
+            for i in 0..2 {
                 let low = register(&interceptor());
                 let high = register(&memhook_interceptor { priority: 1, ..interceptor() });
                 unregister(if i % 2 == 0 { low } else { high });
@@ -73,7 +73,7 @@ fn interceptors_come_and_go() {
 fn keepers_and_observers_beside_an_owner() {
     test(|| {
         let owner = register(&interceptor());
-        beside_calls(4, 20, || {
+        beside_calls(4, 12, || {
             for _ in 0..3 {
                 let seen = register(&keeper());
                 let told = observe(&observer());
@@ -90,8 +90,8 @@ fn hooks_are_replaced() {
     test(|| {
         let owner = register(&interceptor());
         let told = observe(&observer());
-        beside_calls(5, 20, || {
-            for _ in 0..3 {
+        beside_calls(5, 12, || {
+            for _ in 0..2 {
                 // SAFETY: whole tables.
                 let result = unsafe { memhook_replace(owner, &interceptor()) };
                 assert!([0, libc::EINPROGRESS].contains(&result), "{result}");
@@ -108,7 +108,7 @@ fn hooks_are_replaced() {
 fn chains_are_swapped() {
     test(|| {
         let stays = observe(&observer());
-        beside_calls(6, 20, || {
+        beside_calls(6, 12, || {
             for i in 0..3 {
                 let mut chain = 0;
                 // SAFETY: writable.
@@ -139,9 +139,10 @@ fn two_writers() {
         let writer = |seed: u64| {
             Box::new(move || {
                 let mut random = Random::new(seed);
-                for _ in 0..4 {
+                for _ in 0..3 {
                     let a = observe(&observer());
-                    let b = register(&memhook_interceptor { priority: random.below(3) as i32, ..interceptor() });
+                    let b =
+                        register(&memhook_interceptor { priority: random.below(3) as i32, ..interceptor() });
                     let block = Block::make(&mut random);
                     assert_eq!(unregister(a), 0);
                     unregister(b);
@@ -237,7 +238,7 @@ fn unregistered_inside() {
         }
     }
     test(|| {
-        beside_calls(10, 20, || {
+        beside_calls(10, 12, || {
             for _ in 0..3 {
                 let id = observe(&memhook_observer { after_alloc: Some(leave), ..observer() });
                 IDS.lock().unwrap().push(id);
@@ -279,9 +280,9 @@ fn unregistered_with_a_deadline() {
 #[test]
 fn hooks_of_one_thread() {
     test(|| {
-        beside_calls(11, 20, || {
+        beside_calls(11, 12, || {
             let shelf = Mutex::new(Vec::new());
-            for n in 0..3 {
+            for n in 0..2 {
                 let own = observe(&memhook_observer { flags: MEMHOOK_THIS_THREAD, ..observer() });
                 let mine = register(&memhook_interceptor { flags: MEMHOOK_THIS_THREAD, ..interceptor() });
                 calls(&mut Random::new(n), 5, &shelf);
@@ -296,7 +297,7 @@ fn hooks_of_one_thread() {
 #[test]
 fn an_object_goes() {
     test(|| {
-        beside_calls(12, 20, || {
+        beside_calls(12, 12, || {
             let object = (&raw const OBJECT).cast::<c_void>();
             static OBJECT: u8 = 0;
             for _ in 0..3 {
