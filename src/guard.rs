@@ -82,7 +82,7 @@ impl Front {
 const COUNTS: usize = 4096;
 
 /// What the library knows of a thread.
-#[repr(C, align(128))]
+#[repr(C, align(256))]
 pub(crate) struct Record {
     /// See the module's table.
     pub(crate) word: AtomicUsize,
@@ -300,7 +300,7 @@ fn reuse(me: Thread) -> Option<&'static Record> {
 static SPARES: [Spare; 64] = [const { Spare([const { AtomicU64::new(0) }; size_of::<Record>() / 8]) }; 64];
 static SPARES_TAKEN: AtomicUsize = AtomicUsize::new(0);
 
-#[repr(C, align(128))]
+#[repr(C, align(256))]
 struct Spare([AtomicU64; size_of::<Record>() / 8]);
 
 fn spare() -> Option<*mut u8> {
