@@ -5,7 +5,7 @@
 #               SCALING=1: what grows with threads, hooks and blocks
 # make model    what the memory orderings promise, under loom; a part of make test
 # make model-mutations  that each weakened ordering breaks a promise; a part of make test
-# make miri     undefined behaviour in what Miri can run, if a nightly toolchain has it; a part of make test; SEEDS=N
+# make miri     undefined behaviour in what Miri can run, if a nightly toolchain has it; most of it a part of make test; SEEDS=N
 # make fuzz     random programs over the C interface, against the model of tests/properties.rs; RUNS=N
 # make stress   everything at once, for ten minutes
 # make test-aarch64  what of the tests can be run for AArch64 on another machine, cross-compiled, under qemu

@@ -52,7 +52,7 @@ mod tests {
         for wrong in [&b""[..], b"%", b"%x", b"a%"] {
             assert!(!Path::is_pattern(wrong));
         }
-        for len in [4094, 4095, 4096, 5000] {
+        for len in [4095, 4096] {
             let name = vec![b'x'; len];
             let expected = if len < 4096 { Ok(()) } else { Err(libc::ENAMETOOLONG) };
             assert_eq!(path.expand(&name, 0), expected);

@@ -385,7 +385,6 @@ fn forked() {
         start::forked();
         drop(Block::malloc(8));
         assert_eq!(unregister(owner), libc::EINPROGRESS);
-        start::forked();
         drop(block);
         let other = register(&interceptor());
         let record = guard::record().unwrap();
