@@ -22,7 +22,7 @@ impl Reading {
         let mut sums = Boxed::of(session)?;
         let (live_bytes, live_blocks) = (sums.live_bytes(), sums.live_blocks());
         let mapped_bytes = sums.mapped_bytes();
-        let peak = session.peak.most(live_bytes.wrapping_add(mapped_bytes) as i64);
+        let peak = session.peak.most(sums.in_use());
         if let Some(before) = session.before() {
             sums.subtract(before);
         }

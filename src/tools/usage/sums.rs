@@ -16,6 +16,8 @@ pub(super) struct Sums {
     pub(super) next: *mut Sums,
     pub(super) made: u64,
     pub(super) gone: u64,
+    /// Not a difference of the former, which are read one after the other, while threads go on.
+    in_use: i64,
     pub(super) frees: u64,
     pub(super) null_frees: u64,
     pub(super) blocks: [u64; KINDS],
@@ -109,6 +111,7 @@ impl Sums {
             any |= number;
             *to = to.wrapping_add(number);
         };
+        self.in_use = self.in_use.wrapping_add(counts.in_use());
         // What is gone first: it was made before.
         take(&mut self.gone, &counts.gone);
         take(&mut self.frees, &counts.frees);
@@ -226,9 +229,15 @@ impl Sums {
             .sum()
     }
 
-    /// Bytes in use. Before `subtract`.
+    /// Bytes in use, of the heap and mapped.
+    pub(super) fn in_use(&self) -> i64 {
+        self.in_use
+    }
+
+    /// Bytes in use of the heap. Before `subtract`.
     pub(super) fn live_bytes(&self) -> u64 {
-        (self.made.wrapping_sub(self.gone) as i64).max(0) as u64
+        let mapped = self.mapped.wrapping_sub(self.unmapped) as i64;
+        self.in_use.wrapping_sub(mapped).max(0) as u64
     }
 
     /// Blocks in use. Before `subtract`.
