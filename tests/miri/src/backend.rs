@@ -1,28 +1,23 @@
 //! An allocator below, whose blocks are Miri's: used after their end, or beyond it, they are found out.
 
+use crate::want::Left;
 use core::ffi::{CStr, c_int, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use std::alloc::Layout;
-use std::cell::Cell;
 
 pub(crate) type Entries = [AtomicPtr<()>; 13];
 
 thread_local! {
-    /// How many more blocks this thread gets.
-    static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+    static LEFT: Left = const { Left::all() };
 }
 
 /// Has this thread's next allocations fail, after `blocks` more.
 pub(crate) fn fail_after(blocks: usize) {
-    LEFT.set(blocks);
+    LEFT.with(|left| left.set(blocks));
 }
 
 fn may_go_on() -> bool {
-    let left = LEFT.get();
-    if left != usize::MAX {
-        LEFT.set(left.saturating_sub(1));
-    }
-    left != 0
+    LEFT.with(Left::take)
 }
 
 /// No block, for want of memory.

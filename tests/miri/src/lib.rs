@@ -42,6 +42,7 @@ mod sys;
 mod text;
 
 mod tools;
+mod want;
 
 mod support;
 mod tests;

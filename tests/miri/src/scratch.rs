@@ -1,9 +1,9 @@
 //! The library's own memory, each block a block of Miri's: used after its end, given back twice or left, it is
 //! found out. The library's own text for it is run with `--features scratch`.
 
+use crate::want::Left;
 use core::sync::atomic::{AtomicIsize, Ordering};
 use std::alloc::Layout;
-use std::cell::Cell;
 
 #[repr(C, align(16))]
 struct Header(Layout);
@@ -14,21 +14,16 @@ const HEADER: usize = size_of::<Header>();
 static ALIVE: AtomicIsize = AtomicIsize::new(0);
 
 thread_local! {
-    /// How many more blocks this thread gets.
-    static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+    static LEFT: Left = const { Left::all() };
 }
 
 /// Has this thread's next allocations fail, after `blocks` more.
 pub(crate) fn fail_after(blocks: usize) {
-    LEFT.set(blocks);
+    LEFT.with(|left| left.set(blocks));
 }
 
 fn may_go_on() -> bool {
-    let left = LEFT.get();
-    if left != usize::MAX {
-        LEFT.set(left.saturating_sub(1));
-    }
-    left != 0
+    LEFT.with(Left::take)
 }
 
 pub(crate) fn alive() -> isize {
