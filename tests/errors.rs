@@ -241,7 +241,7 @@ goes on
 fn a_hook_that_is_being_replaced_is_busy() {
     let of = |what: &str, stop: &str, replace: &str| {
         format!(
-            "{what}:\n{stop}unregister: EBUSY\nunregister_timed: EBUSY\n{replace}: EBUSY\nunregister then: 0\ngoes on\n"
+            "{what}:\n{stop}unregister: EBUSY\nunregister_timed: EBUSY\nswap: EBUSY\n{replace}: EBUSY\nunregister then: 0\ngoes on\n"
         )
     };
     let stdout = [
@@ -250,6 +250,7 @@ fn a_hook_that_is_being_replaced_is_busy() {
         of("trace", "stop: EBUSY\n", "replace_observer"),
         of("usage", "stop: EBUSY\n", "replace"),
         of("fail", "stop: EBUSY\n", "replace"),
+        of("check", "stop: EBUSY\n", "replace"),
     ];
     expect("err_replacing", Link::Shared, &stdout.concat());
 }

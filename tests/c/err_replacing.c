@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 static memhook_id id;
+static memhook_chain object;
 static const char *what;
 static long steps, stop_at;
 static sem_t standing, go_on;
@@ -58,8 +59,17 @@ static void start(void)
         MUST(memhook_trace_start(&to, &id));
     else if (is("usage"))
         MUST(memhook_usage_start(NULL, &id));
-    else
+    else if (is("check")) {
+        memhook_hook_info info;
+        size_t count;
+        MUST(memhook_check_start(NULL));
+        MUST(memhook_chain_list(0, &info, sizeof info, 1, &count));
+        /* The outer one makes the blocks; the other sees the frees of those that are nobody's. */
+        EXPECT(count == 2);
+        id = info.id;
+    } else
         MUST(memhook_fail_start(&rule, &id));
+    MUST(memhook_chain_copy(&object));
 }
 
 /* The one call that is tried first: where it is not busy, it has done what it is for. */
@@ -68,6 +78,7 @@ static int first(void)
     return is("trace")   ? memhook_trace_stop(id, NULL)
            : is("usage") ? memhook_usage_stop(id, NULL)
            : is("fail")  ? memhook_fail_stop(id, NULL)
+           : is("check") ? memhook_check_stop()
                          : memhook_unregister_timed(id, 0);
 }
 
@@ -90,10 +101,11 @@ static int try_at(long at)
     if (first() != EBUSY)
         return 1;
     printf("%s:\n", what);
-    if (is("trace") || is("usage") || is("fail"))
+    if (is("trace") || is("usage") || is("fail") || is("check"))
         RESULT("stop", first());
     REFUSED("unregister", memhook_unregister(id));
     REFUSED("unregister_timed", memhook_unregister_timed(id, 1000));
+    REFUSED("swap", memhook_chain_swap(object, NULL));
     if (is("observer") || is("trace"))
         REFUSED("replace_observer", memhook_replace_observer(id, &watch));
     else
@@ -105,6 +117,7 @@ static int try_at(long at)
     /* What was put in a tool's place is a hook like any other. */
     RESULT("unregister then", memhook_unregister(id));
     EXPECT(seen_by_one_pair() == 0);
+    MUST(memhook_chain_destroy(object));
     goes_on();
     return 0;
 }
@@ -137,5 +150,5 @@ int main(void)
     sem_init(&go_on, 0, 0);
     sigaction(SIGTRAP, &action, NULL);
     return find_between("interceptor") || find_between("observer") || find_between("trace") ||
-           find_between("usage") || find_between("fail");
+           find_between("usage") || find_between("fail") || find_between("check");
 }
