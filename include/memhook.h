@@ -1074,8 +1074,7 @@ typedef struct memhook_usage {
    */
   uint64_t peak_error;
   /**
-   * The most that a thread's stack grew between two of its allocation calls, in bytes, the library's
-   * own few hundred bytes included: "stack peak".
+   * The most that a thread's stack grew between two of its allocation calls, in bytes: "stack peak".
    */
   uint64_t stack_peak;
   /**

@@ -211,8 +211,7 @@ impl Counts {
     /// malloc did not make it.
     #[cold]
     pub(super) fn take_back(&self, requested: usize) {
-        self.set_in_use(self.in_use().wrapping_sub(requested as i64));
-        add(&self.made, (requested as u64).wrapping_neg());
+        self.more(requested.wrapping_neg());
         if let Some(bucket) = self.histogram.get(requested / 16) {
             add(bucket, u64::MAX);
         }

@@ -3,7 +3,7 @@
 //! Never: looks at a mapping. What is in use is what calls added and took away, in whole pages.
 //!
 //! The library does not interpose mmap and its like: that would stand in the way of every program that has it, tool or
-//! no tool. `libmemhook-mmap.so` does, in three jumps to the functions here.
+//! no tool. `libmemhook-mmap.so` does, in four jumps to the functions here.
 
 use super::counts::{Counts, OfKind, add};
 use super::session;
