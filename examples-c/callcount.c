@@ -121,6 +121,7 @@ __attribute__((constructor)) static void start(void)
 {
     static const memhook_observer observer = {
         .struct_size = sizeof observer,
+        .flags = MEMHOOK_KEEPS_ERRNO, /* counting leaves it alone */
         .name = "callcount",
         .after_alloc = after_alloc,
         .before_free = before_free,

@@ -159,6 +159,13 @@
 #define MEMHOOK_SEES_REFUSED 32
 
 /**
+ * Flag of a hook: its callbacks leave errno as they find it, but for what the rest of the chain does to it, and for a
+ * call that an interceptor fails by NULL. Where every hook in force says so, errno is not always saved and restored
+ * around their callbacks, and malloc and free cost a few instructions less.
+ */
+#define MEMHOOK_KEEPS_ERRNO 64
+
+/**
  * Kind of a hook: interceptor.
  */
 #define MEMHOOK_KIND_INTERCEPTOR 1

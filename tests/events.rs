@@ -128,7 +128,7 @@ fn short_steps(test: &str, ways: &[&[&str]]) {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn stack_unwinds_at_every_instruction() {
-    for set in ["o", "oooo", "x", "k", "xo"] {
+    for set in ["o", "oooo", "x", "k", "xo", "OO", "X", "Oo"] {
         let ways: [&[&str]; 3] = [&["unwind", set], &["late", set], &["given-up", set]];
         short_steps(&format!("unwind-{set}"), &ways);
     }
@@ -137,7 +137,18 @@ fn stack_unwinds_at_every_instruction() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn swap_at_every_instruction() {
-    let pairs = [["o", "oko"], ["o", "xo"], ["x", "oo"], ["oo", "x"], ["oooo", "x"], ["xo", "o"], ["x", "x"]];
+    let pairs = [
+        ["o", "oko"],
+        ["o", "xo"],
+        ["x", "oo"],
+        ["oo", "x"],
+        ["oooo", "x"],
+        ["xo", "o"],
+        ["x", "x"],
+        ["O", "o"],
+        ["X", "O"],
+        ["X", "x"],
+    ];
     for [one, two] in pairs {
         short_steps(&format!("swap-{one}-{two}"), &[&["swap", one, two], &["swap", two, one]]);
     }
@@ -146,7 +157,7 @@ fn swap_at_every_instruction() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn hook_that_runs_leaves_after_a_change_at_every_instruction() {
-    for set in ["o", "oo", "oooo", "x", "xo"] {
+    for set in ["o", "oo", "oooo", "x", "xo", "O", "X"] {
         let ways: [&[&str]; 3] = [&["leave", set, "o"], &["leave", set, "x"], &["leave", set, "k"]];
         short_steps(&format!("leave-{set}"), &ways);
     }
@@ -155,7 +166,7 @@ fn hook_that_runs_leaves_after_a_change_at_every_instruction() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn longjmp_at_every_instruction() {
-    for set in ["o", "oooo", "x", "k", "xo"] {
+    for set in ["o", "oooo", "x", "k", "xo", "O", "X"] {
         short_steps(&format!("jump-{set}"), &[&["jump", set]]);
     }
 }

@@ -1,6 +1,8 @@
 /* The hooks of memhook that are measured, to be preloaded. BENCH_HOOKS says which: a letter for
- * each, `o` an observer, `i` an interceptor that passes on, `a` the accounting interceptor. */
+ * each, `o` an observer, `i` an interceptor that passes on, `a` the accounting interceptor; in capitals, one that
+ * promises to keep errno, as all of them do. */
 #include "count.h"
+#include <ctype.h>
 #include <memhook.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -200,9 +202,18 @@ __attribute__((constructor)) static void install(void)
     int observed = 0, passed = 0;
     for (; hooks != NULL && *hooks != '\0'; hooks++) {
         memhook_id id;
-        int error = *hooks == 'o'   ? memhook_observe(observers[observed++ % COUNTERS], &id)
-                    : *hooks == 'i' ? memhook_register(passing[passed++ % COUNTERS], &id)
-                                    : memhook_register(&accounting, &id);
+        int error;
+        uint32_t flags = isupper((unsigned char)*hooks) ? MEMHOOK_KEEPS_ERRNO : 0;
+        if (tolower((unsigned char)*hooks) == 'o') {
+            memhook_observer observer = *observers[observed++ % COUNTERS];
+            observer.flags = flags;
+            error = memhook_observe(&observer, &id);
+        } else {
+            memhook_interceptor interceptor =
+                tolower((unsigned char)*hooks) == 'i' ? *passing[passed++ % COUNTERS] : accounting;
+            interceptor.flags = flags;
+            error = memhook_register(&interceptor, &id);
+        }
         if (error != 0)
             abort();
     }

@@ -138,6 +138,10 @@ pub fn all(folder: &Path) -> (Vec<Configuration>, Vec<(String, String)>) {
         ("memhook, one interceptor", "i"),
         ("memhook, four interceptors", "iiii"),
         ("memhook, accounting", "a"),
+        ("memhook, one observer that keeps errno", "O"),
+        ("memhook, four observers that keep errno", "OOOO"),
+        ("memhook, one interceptor that keeps errno", "I"),
+        ("memhook, accounting that keeps errno", "A"),
     ] {
         let hooked = Configuration::new(name).preload(&[&library, &hooks]).variable("BENCH_HOOKS", letters);
         all.push(hooked.proof(Proof::Hooks(letters.len() as u64)));

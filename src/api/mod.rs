@@ -99,7 +99,8 @@ unsafe fn read_interceptor(table: *const memhook_interceptor) -> Result<(Table, 
         | MEMHOOK_OF_NOBODY
         | MEMHOOK_WANTS_FRAMES
         | MEMHOOK_SEES_NULL
-        | MEMHOOK_SEES_REFUSED;
+        | MEMHOOK_SEES_REFUSED
+        | MEMHOOK_KEEPS_ERRNO;
     let makes = table.malloc.is_some() || table.memalign.is_some();
     let callbacks = table.malloc.is_some()
         || table.realloc.is_some()
@@ -130,7 +131,8 @@ unsafe fn read_observer(table: *const memhook_observer) -> Result<(Table, u64), 
         || table.realloc_begin.is_some()
         || table.realloc_commit.is_some()
         || table.realloc_abort.is_some();
-    if table.flags & !(MEMHOOK_THIS_THREAD | MEMHOOK_WANTS_FRAMES) != 0 || !callbacks {
+    let known = MEMHOOK_THIS_THREAD | MEMHOOK_WANTS_FRAMES | MEMHOOK_KEEPS_ERRNO;
+    if table.flags & !known != 0 || !callbacks {
         return Err(libc::EINVAL);
     }
     Ok((Table::Observer(table), thread_for(table.flags)?))

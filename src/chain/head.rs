@@ -25,6 +25,10 @@ pub(crate) enum Mode {
     FullFrames,
     /// As `Full` of a chain that is one interceptor and nothing else.
     Single,
+    /// As `Observing`, of hooks that keep errno.
+    ObservingErrnoKept,
+    /// As `Single`, of a hook that keeps errno.
+    SingleErrnoKept,
 }
 
 impl Mode {
@@ -33,6 +37,16 @@ impl Mode {
         match self {
             Mode::Observing => Mode::ObservingFrames,
             Mode::Full => Mode::FullFrames,
+            other => other,
+        }
+    }
+
+    /// The shortest way for this chain that does what the mode says.
+    fn for_chain(self, chain: &Chain) -> Mode {
+        let mode = if self == Mode::Full && chain.alone().is_some() { Mode::Single } else { self };
+        match mode {
+            Mode::Observing if chain.keeps_errno() => Mode::ObservingErrnoKept,
+            Mode::Single if chain.keeps_errno() => Mode::SingleErrnoKept,
             other => other,
         }
     }
@@ -82,6 +96,10 @@ pub(crate) struct Tables {
     pub(crate) full_frames: [unsafe extern "C" fn(); 13],
     /// For [`Mode::Single`].
     pub(crate) single: [unsafe extern "C" fn(); 13],
+    /// For [`Mode::ObservingErrnoKept`].
+    pub(crate) observing_errno_kept: [Option<unsafe extern "C" fn()>; 13],
+    /// For [`Mode::SingleErrnoKept`].
+    pub(crate) single_errno_kept: [unsafe extern "C" fn(); 13],
 }
 
 /// Where in a head the stubs find what they need.
@@ -196,14 +214,16 @@ pub(crate) fn entries() -> &'static Entries {
 pub(crate) struct Base(*mut Head);
 
 impl Base {
-    /// What the entry points do there; `Full` for `Single`.
+    /// What the entry points do there, as was asked for.
     pub(crate) fn mode(self) -> Mode {
         // SAFETY: it was in force, and heads are never unmapped.
         let head = unsafe { &*self.0 };
         // ORDERING [none]: Relaxed. Written once.
         match head.mode.load(Ordering::Relaxed) {
-            m if m == Mode::Full as u32 || m == Mode::Single as u32 => Mode::Full,
-            m if m == Mode::Observing as u32 => Mode::Observing,
+            m if m == Mode::Full as u32 || m == Mode::Single as u32 || m == Mode::SingleErrnoKept as u32 => {
+                Mode::Full
+            }
+            m if m == Mode::Observing as u32 || m == Mode::ObservingErrnoKept as u32 => Mode::Observing,
             m if m == Mode::ObservingFrames as u32 => Mode::ObservingFrames,
             m if m == Mode::FullFrames as u32 => Mode::FullFrames,
             _ => Mode::Idle,
@@ -230,8 +250,8 @@ pub(crate) fn base(section: &Section) -> (Base, &Chain) {
 /// `Err(None)`: another writer was first; `Err(Some(ENOMEM))`.
 pub(crate) fn publish(base: Base, chain: *mut Chain, mode: Mode) -> Result<*mut Chain, Option<i32>> {
     // SAFETY: the caller's until it is published.
-    let single = unsafe { &*chain }.alone().filter(|_| mode == Mode::Full);
-    let head = Head::take(if single.is_some() { Mode::Single } else { mode }).ok_or(Some(libc::ENOMEM))?;
+    let new = unsafe { &*chain };
+    let head = Head::take(mode.for_chain(new)).ok_or(Some(libc::ENOMEM))?;
     // ORDERING [none]: Relaxed. Published with the head.
     head.chain.store(chain, Ordering::Relaxed);
     // SAFETY: ours until it is published.
@@ -240,7 +260,7 @@ pub(crate) fn publish(base: Base, chain: *mut Chain, mode: Mode) -> Result<*mut 
     let view = unsafe { (*chain).main };
     // SAFETY: the head is ours until it is published.
     unsafe { head.view.get().write(view) };
-    if let Some(&single) = single {
+    if let Some(&single) = new.alone() {
         // SAFETY: as above.
         unsafe { head.single.get().write(MaybeUninit::new(single)) };
     }
@@ -312,7 +332,9 @@ impl Head {
     pub(crate) fn is_observing(&self) -> bool {
         // ORDERING [none]: Relaxed. Written once.
         let mode = self.mode.load(Ordering::Relaxed);
-        mode == Mode::Observing as u32 || mode == Mode::ObservingFrames as u32
+        mode == Mode::Observing as u32
+            || mode == Mode::ObservingFrames as u32
+            || mode == Mode::ObservingErrnoKept as u32
     }
 
     /// The chain.
@@ -350,6 +372,10 @@ impl Head {
                 Mode::ObservingFrames => crate::entry::TABLES.observing_frames.get(i).copied().flatten(),
                 Mode::FullFrames => crate::entry::TABLES.full_frames.get(i).copied(),
                 Mode::Single => crate::entry::TABLES.single.get(i).copied(),
+                Mode::ObservingErrnoKept => {
+                    crate::entry::TABLES.observing_errno_kept.get(i).copied().flatten()
+                }
+                Mode::SingleErrnoKept => crate::entry::TABLES.single_errno_kept.get(i).copied(),
             };
             let target = match stub {
                 Some(stub) => stub as *mut (),

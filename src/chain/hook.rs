@@ -581,6 +581,11 @@ impl Hook {
         self.fixed().table.common().flags & MEMHOOK_WANTS_FRAMES != 0
     }
 
+    /// Whether errno need not be kept for its callbacks.
+    pub(crate) fn keeps_errno(&self) -> bool {
+        self.fixed().table.common().flags & MEMHOOK_KEEPS_ERRNO != 0
+    }
+
     pub(crate) fn info(&self) -> memhook_hook_info {
         let Common { kind, flags, .. } = self.fixed().table.common();
         memhook_hook_info {

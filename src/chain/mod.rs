@@ -277,6 +277,13 @@ impl Chain {
         self.main.single.as_ref().filter(|_| !self.main.is_observed)
     }
 
+    /// Whether there are hooks, and all of them keep errno.
+    fn keeps_errno(&self) -> bool {
+        // SAFETY: in force or pinned, and hooks live for ever.
+        let mut alive = self.hooks.get().iter().map(|&hook| unsafe { &*hook });
+        !self.hooks.is_empty() && alive.all(Hook::keeps_errno)
+    }
+
     /// What the thread of `record` sees.
     #[inline(always)]
     pub(crate) fn view(&self, record: &Record) -> &View {

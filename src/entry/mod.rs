@@ -161,7 +161,9 @@ accessors! {
 #[cfg(not(target_arch = "x86_64"))]
 mod short {
     pub(super) use super::stub::{
-        free as single_free, malloc as single_malloc, observed_free, observed_malloc,
+        free as single_free, free as single_free_kept, malloc as single_malloc, malloc as single_malloc_kept,
+        observed_free, observed_free as observed_free_kept, observed_malloc,
+        observed_malloc as observed_malloc_kept,
     };
 }
 
@@ -191,10 +193,10 @@ macro_rules! full {
 
 /// The same for observers.
 macro_rules! observing {
-    ($stub:ident, $short:ident) => {
+    ($stub:ident, $malloc:path, $free:path) => {
         [
-            Some($short::observed_malloc),
-            Some($short::observed_free),
+            Some($malloc),
+            Some($free),
             Some($stub::observed_calloc),
             Some($stub::observed_realloc),
             Some($stub::reallocarray),
@@ -228,11 +230,13 @@ pub(crate) const TABLES: Tables = Tables {
         first::free_sized,
         first::free_aligned_sized,
     ],
-    observing: observing!(stub, short),
+    observing: observing!(stub, short::observed_malloc, short::observed_free),
     full: full!(stub),
-    observing_frames: observing!(framed, framed),
+    observing_frames: observing!(framed, framed::observed_malloc, framed::observed_free),
     full_frames: full!(framed),
     single: full!(stub, short::single_malloc, short::single_free),
+    observing_errno_kept: observing!(stub, short::observed_malloc_kept, short::observed_free_kept),
+    single_errno_kept: full!(stub, short::single_malloc_kept, short::single_free_kept),
     several_after: dispatch::several_after,
     several_before: dispatch::several_before,
 };

@@ -8,6 +8,9 @@
 //! nothing was called since it was loaded; the frame holds, from the stack pointer up, the record,
 //! errno, and the block.
 //!
+//! Each stands here twice: once it saves errno and restores it (`saved`), once it leaves that to hooks which promise
+//! to keep it (`kept`).
+//!
 //! The protocol of a section is that of `grace::open` and `grace::close`. On x86-64, every store has Release's
 //! meaning and every load has Acquire's; a store may pass a later load, and where it must not (the section's
 //! beginning before the look at the head in force), `barrier::heavy` sees to it, or `barrier::SPECIAL` says
@@ -61,29 +64,21 @@ macro_rules! ways_out {
     };
 }
 
-/// Makes the frame, with the record and errno in it.
-macro_rules! begin_frame {
+/// Puts errno into the frame, with the record in `rcx`; changes `rdx`.
+macro_rules! save_errno {
     () => {
         concat!(
             "mov rdx, qword ptr [rcx + {errno}]\n",
             "mov edx, dword ptr [rdx]\n",
-            "sub rsp, 24\n",
-            ".cfi_def_cfa_offset 32\n",
-            "mov qword ptr [rsp], rcx\n",
-            "mov qword ptr [rsp + 8], rdx\n",
+            "mov dword ptr [rsp + 8], edx\n",
         )
     };
 }
 
-/// Ends the section, with the record in `rcx`, and restores errno; changes `rdx` and `rsi`. `7:` is `ended_late`.
-macro_rules! close {
+/// The other way round; changes `rdx` and `rsi`.
+macro_rules! restore_errno {
     () => {
         concat!(
-            "mov rsi, qword ptr [rcx + {epoch}]\n",
-            "mov qword ptr [rcx + {word}], 0\n",
-            "cmp rsi, qword ptr [rip + {EPOCH}]\n",
-            "jne 7f\n",
-            "5:\n",
             "mov rdx, qword ptr [rcx + {errno}]\n",
             "mov esi, dword ptr [rsp + 8]\n",
             "mov dword ptr [rdx], esi\n",
@@ -91,18 +86,59 @@ macro_rules! close {
     };
 }
 
-/// The section has more to look at as it ends.
+/// Makes the frame, with the record in it, and errno where that is saved.
+macro_rules! begin_frame {
+    (kept) => {
+        concat!("sub rsp, 24\n", ".cfi_def_cfa_offset 32\n", "mov qword ptr [rsp], rcx\n")
+    };
+    (saved) => {
+        concat!(begin_frame!(kept), save_errno!())
+    };
+}
+
+/// Ends the section, with the record in `rcx`, and restores errno where it is saved; changes `rdx` and `rsi`. `7:` is
+/// `ended_late`.
+macro_rules! close {
+    (kept) => {
+        concat!(
+            "mov rsi, qword ptr [rcx + {epoch}]\n",
+            "mov qword ptr [rcx + {word}], 0\n",
+            "cmp rsi, qword ptr [rip + {EPOCH}]\n",
+            "jne 7f\n",
+            "5:\n",
+        )
+    };
+    (saved) => {
+        concat!(close!(kept), restore_errno!())
+    };
+}
+
+/// The section has more to look at as it ends, and perhaps a hook to release, which promises nothing.
 macro_rules! ended_late {
+    (kept) => {
+        concat!("7:\n", save_errno!(), ended_late!(), restore_errno!(), "jmp 5b\n")
+    };
+    (saved) => {
+        concat!("7:\n", ended_late!(), "jmp 5b\n")
+    };
     () => {
         concat!(
-            "7:\n",
             "mov qword ptr [rsp + 16], rax\n",
             "mov rdi, rcx\n",
             "call {left_with}\n",
             "mov rcx, qword ptr [rsp]\n",
             "mov rax, qword ptr [rsp + 16]\n",
-            "jmp 5b\n",
         )
+    };
+}
+
+/// Sets `edx` to errno, with the record in `rcx`.
+macro_rules! load_errno {
+    (kept) => {
+        concat!("mov rdx, qword ptr [rcx + {errno}]\n", "mov edx, dword ptr [rdx]\n")
+    };
+    (saved) => {
+        "mov edx, dword ptr [rsp + 8]\n"
     };
 }
 
@@ -139,11 +175,14 @@ macro_rules! short {
     ($(#[$doc:meta])* $name:ident, $way:path, [$($line:expr,)*], $($more:tt)*) => {
         $(#[$doc])*
         #[unsafe(naked)]
+        #[unsafe(link_section = ".text.memhook_short")]
         pub(super) unsafe extern "C" fn $name() {
             core::arch::naked_asm!(
                 ".cfi_startproc",
                 $($line,)*
                 ".cfi_endproc",
+                // So that the next one begins a line of the cache.
+                ".p2align 6",
                 EPOCH = sym EPOCH,
                 SPECIAL = sym SPECIAL,
                 CURRENT = sym CURRENT,
@@ -163,183 +202,235 @@ macro_rules! short {
 const MALLOC_CALL: usize = offset_of!(Record, malloc_call);
 const FREE_CALL: usize = offset_of!(Record, free_call);
 
-short! {
+macro_rules! observed_malloc {
+    ($(#[$doc:meta])* $name:ident, $errno:tt) => {
+        short! {
+            $(#[$doc])* $name, super::stub::observed_malloc,
+            [
+                open!(),
+                "mov rdx, qword ptr [rsp]",
+                "mov qword ptr [rcx + {caller}], rdx",
+                "mov qword ptr [rcx + {requested}], rdi",
+                begin_frame!($errno),
+                "call qword ptr [rip + {backend}]",
+                "test rax, rax",
+                "je 6f",
+                "mov qword ptr [rsp + 16], rax",
+                "mov rcx, qword ptr [rsp]",
+                "mov r8, qword ptr [rcx + {head}]",
+                "lea rdi, [rcx + {call}]",
+                "mov rsi, rax",
+                "mov rdx, qword ptr [r8 + {user}]",
+                "call qword ptr [r8 + {function}]",
+                "mov rcx, qword ptr [rsp]",
+                "mov rax, qword ptr [rsp + 16]",
+                close!($errno),
+                end_frame!(),
+                "ret",
+                ".cfi_restore_state",
+                "6:",
+                "mov rdi, qword ptr [rsp]",
+                "call {nothing}",
+                end_frame!(),
+                "ret",
+                ".cfi_restore_state",
+                ended_late!($errno),
+                ".cfi_def_cfa_offset 8",
+                ways_out!(),
+            ],
+            call = const MALLOC_CALL,
+            caller = const MALLOC_CALL + offset_of!(Call, caller),
+            requested = const MALLOC_CALL + offset_of!(Call, requested),
+            function = const at::AFTER_FUNCTION,
+            user = const at::AFTER_USER,
+            backend = sym FUNCTIONS,
+            nothing = sym observed_nothing,
+        }
+    };
+}
+
+observed_malloc! {
     /// malloc, told to observers.
-    observed_malloc, super::stub::observed_malloc,
-    [
-        open!(),
-        "mov rdx, qword ptr [rsp]",
-        "mov qword ptr [rcx + {caller}], rdx",
-        "mov qword ptr [rcx + {requested}], rdi",
-        begin_frame!(),
-        "call qword ptr [rip + {backend}]",
-        "test rax, rax",
-        "je 6f",
-        "mov qword ptr [rsp + 16], rax",
-        "mov rcx, qword ptr [rsp]",
-        "mov r8, qword ptr [rcx + {head}]",
-        "lea rdi, [rcx + {call}]",
-        "mov rsi, rax",
-        "mov rdx, qword ptr [r8 + {user}]",
-        "call qword ptr [r8 + {function}]",
-        "mov rcx, qword ptr [rsp]",
-        "mov rax, qword ptr [rsp + 16]",
-        close!(),
-        end_frame!(),
-        "ret",
-        ".cfi_restore_state",
-        "6:",
-        "mov rdi, qword ptr [rsp]",
-        "call {nothing}",
-        end_frame!(),
-        "ret",
-        ".cfi_restore_state",
-        ended_late!(),
-        ".cfi_def_cfa_offset 8",
-        ways_out!(),
-    ],
-    call = const MALLOC_CALL,
-    caller = const MALLOC_CALL + offset_of!(Call, caller),
-    requested = const MALLOC_CALL + offset_of!(Call, requested),
-    function = const at::AFTER_FUNCTION,
-    user = const at::AFTER_USER,
-    backend = sym FUNCTIONS,
-    nothing = sym observed_nothing,
+    observed_malloc, saved
 }
 
-short! {
+observed_malloc! {
+    /// The same, through hooks that keep errno.
+    observed_malloc_kept, kept
+}
+
+macro_rules! observed_free {
+    ($(#[$doc:meta])* $name:ident, $errno:tt) => {
+        short! {
+            $(#[$doc])* $name, super::stub::observed_free,
+            [
+                "test rdi, rdi",
+                "je 4f",
+                open!(),
+                "mov rdx, qword ptr [rsp]",
+                "mov qword ptr [rcx + {caller}], rdx",
+                "mov qword ptr [rcx + {block}], rdi",
+                begin_frame!($errno),
+                "mov qword ptr [rsp + 16], rdi",
+                "lea rdi, [rcx + {call}]",
+                "mov rsi, qword ptr [rax + {user}]",
+                "call qword ptr [rax + {function}]",
+                "mov rcx, qword ptr [rsp]",
+                "mov rax, qword ptr [rsp + 16]",
+                close!($errno),
+                "mov rdi, rax",
+                end_frame!(),
+                // Its section is over. What it tells of, another thread may own from here on.
+                "jmp qword ptr [rip + {backend} + 8]",
+                ".cfi_restore_state",
+                ended_late!($errno),
+                ".cfi_def_cfa_offset 8",
+                ways_out!(),
+                "4:",
+                "ret",
+            ],
+            call = const FREE_CALL,
+            caller = const FREE_CALL + offset_of!(Call, caller),
+            block = const FREE_CALL + offset_of!(Call, block),
+            function = const at::BEFORE_FUNCTION,
+            user = const at::BEFORE_USER,
+            backend = sym FUNCTIONS,
+        }
+    };
+}
+
+observed_free! {
     /// free, told to observers.
-    observed_free, super::stub::observed_free,
-    [
-        "test rdi, rdi",
-        "je 4f",
-        open!(),
-        "mov rdx, qword ptr [rsp]",
-        "mov qword ptr [rcx + {caller}], rdx",
-        "mov qword ptr [rcx + {block}], rdi",
-        begin_frame!(),
-        "mov qword ptr [rsp + 16], rdi",
-        "lea rdi, [rcx + {call}]",
-        "mov rsi, qword ptr [rax + {user}]",
-        "call qword ptr [rax + {function}]",
-        "mov rcx, qword ptr [rsp]",
-        "mov rax, qword ptr [rsp + 16]",
-        close!(),
-        "mov rdi, rax",
-        end_frame!(),
-        // Its section is over. What it tells of, another thread may own from here on.
-        "jmp qword ptr [rip + {backend} + 8]",
-        ".cfi_restore_state",
-        ended_late!(),
-        ".cfi_def_cfa_offset 8",
-        ways_out!(),
-        "4:",
-        "ret",
-    ],
-    call = const FREE_CALL,
-    caller = const FREE_CALL + offset_of!(Call, caller),
-    block = const FREE_CALL + offset_of!(Call, block),
-    function = const at::BEFORE_FUNCTION,
-    user = const at::BEFORE_USER,
-    backend = sym FUNCTIONS,
+    observed_free, saved
 }
 
-short! {
+observed_free! {
+    /// The same, through hooks that keep errno.
+    observed_free_kept, kept
+}
+
+macro_rules! single_malloc {
+    ($(#[$doc:meta])* $name:ident, $errno:tt) => {
+        short! {
+            $(#[$doc])* $name, super::stub::malloc,
+            [
+                open!(),
+                "mov rdx, qword ptr [rsp]",
+                "mov qword ptr [rcx + {caller}], rdx",
+                "mov qword ptr [rcx + {requested}], rdi",
+                begin_frame!($errno),
+                "mov rsi, rdi",
+                "lea rdi, [rip + {END}]",
+                "lea rdx, [rcx + {call}]",
+                "mov rcx, qword ptr [rax + {user}]",
+                "call qword ptr [rax + {function}]",
+                "mov rcx, qword ptr [rsp]",
+                find_leaf!("rax"),
+                "mov rdi, qword ptr [rcx + {counts}]",
+                "mov r8, qword ptr [rcx + {head}]",
+                "movzx r8d, word ptr [r8 + {owner}]",
+                "inc qword ptr [rdi + r8*8]",
+                "mov word ptr [rsi + rdx*2], r8w",
+                close!($errno),
+                end_frame!(),
+                "ret",
+                ".cfi_restore_state",
+                "6:",
+                "mov rdi, rcx",
+                "mov rsi, rax",
+                load_errno!($errno),
+                "call {made}",
+                end_frame!(),
+                "ret",
+                ".cfi_restore_state",
+                ended_late!($errno),
+                ".cfi_def_cfa_offset 8",
+                ways_out!(),
+            ],
+            END = sym END,
+            call = const MALLOC_CALL,
+            caller = const MALLOC_CALL + offset_of!(Call, caller),
+            requested = const MALLOC_CALL + offset_of!(Call, requested),
+            function = const at::SINGLE_MALLOC,
+            user = const at::SINGLE_USER,
+            owner = const at::SINGLE_OWNER,
+            counts = const offset_of!(Record, counts),
+            leaves = const offset_of!(Record, leaves),
+            leaf_bits = const LEAF_BITS,
+            made = sym made_by_stub,
+        }
+    };
+}
+
+single_malloc! {
     /// malloc through one interceptor, which owns the block.
-    single_malloc, super::stub::malloc,
-    [
-        open!(),
-        "mov rdx, qword ptr [rsp]",
-        "mov qword ptr [rcx + {caller}], rdx",
-        "mov qword ptr [rcx + {requested}], rdi",
-        begin_frame!(),
-        "mov rsi, rdi",
-        "lea rdi, [rip + {END}]",
-        "lea rdx, [rcx + {call}]",
-        "mov rcx, qword ptr [rax + {user}]",
-        "call qword ptr [rax + {function}]",
-        "mov rcx, qword ptr [rsp]",
-        find_leaf!("rax"),
-        "mov rdi, qword ptr [rcx + {counts}]",
-        "mov r8, qword ptr [rcx + {head}]",
-        "movzx r8d, word ptr [r8 + {owner}]",
-        "inc qword ptr [rdi + r8*8]",
-        "mov word ptr [rsi + rdx*2], r8w",
-        close!(),
-        end_frame!(),
-        "ret",
-        ".cfi_restore_state",
-        "6:",
-        "mov rdi, rcx",
-        "mov rsi, rax",
-        "mov edx, dword ptr [rsp + 8]",
-        "call {made}",
-        end_frame!(),
-        "ret",
-        ".cfi_restore_state",
-        ended_late!(),
-        ".cfi_def_cfa_offset 8",
-        ways_out!(),
-    ],
-    END = sym END,
-    call = const MALLOC_CALL,
-    caller = const MALLOC_CALL + offset_of!(Call, caller),
-    requested = const MALLOC_CALL + offset_of!(Call, requested),
-    function = const at::SINGLE_MALLOC,
-    user = const at::SINGLE_USER,
-    owner = const at::SINGLE_OWNER,
-    counts = const offset_of!(Record, counts),
-    leaves = const offset_of!(Record, leaves),
-    leaf_bits = const LEAF_BITS,
-    made = sym made_by_stub,
+    single_malloc, saved
 }
 
-short! {
+single_malloc! {
+    /// The same, through hooks that keep errno.
+    single_malloc_kept, kept
+}
+
+macro_rules! single_free {
+    ($(#[$doc:meta])* $name:ident, $errno:tt) => {
+        short! {
+            $(#[$doc])* $name, super::stub::free,
+            [
+                "test rdi, rdi",
+                "je 8f",
+                open!(),
+                find_leaf!("rdi"),
+                "movzx r8d, word ptr [rsi + rdx*2]",
+                "cmp r8w, word ptr [rax + {owner}]",
+                "jne 6f",
+                "mov word ptr [rsi + rdx*2], 0",
+                "mov rdx, qword ptr [rcx + {counts}]",
+                "dec qword ptr [rdx + r8*8]",
+                "mov rdx, qword ptr [rsp]",
+                "mov qword ptr [rcx + {caller}], rdx",
+                "mov qword ptr [rcx + {block}], rdi",
+                begin_frame!($errno),
+                "mov rsi, rdi",
+                "lea rdi, [rip + {END}]",
+                "lea rdx, [rcx + {call}]",
+                "mov rcx, qword ptr [rax + {user}]",
+                "call qword ptr [rax + {function}]",
+                "mov rcx, qword ptr [rsp]",
+                close!($errno),
+                end_frame!(),
+                "ret",
+                ".cfi_restore_state",
+                ended_late!($errno),
+                ".cfi_def_cfa_offset 8",
+                // The section goes with it.
+                "6:",
+                "mov rsi, rsp",
+                "mov rdx, qword ptr [rsp]",
+                "jmp {free_for_stub}",
+                ways_out!(),
+            ],
+            END = sym END,
+            call = const FREE_CALL,
+            caller = const FREE_CALL + offset_of!(Call, caller),
+            block = const FREE_CALL + offset_of!(Call, block),
+            function = const at::SINGLE_FREE,
+            user = const at::SINGLE_USER,
+            owner = const at::SINGLE_OWNER,
+            counts = const offset_of!(Record, counts),
+            leaves = const offset_of!(Record, leaves),
+            leaf_bits = const LEAF_BITS,
+            free_for_stub = sym free_for_stub,
+        }
+    };
+}
+
+single_free! {
     /// free through the one interceptor that made the block.
-    single_free, super::stub::free,
-    [
-        "test rdi, rdi",
-        "je 8f",
-        open!(),
-        find_leaf!("rdi"),
-        "movzx r8d, word ptr [rsi + rdx*2]",
-        "cmp r8w, word ptr [rax + {owner}]",
-        "jne 6f",
-        "mov word ptr [rsi + rdx*2], 0",
-        "mov rdx, qword ptr [rcx + {counts}]",
-        "dec qword ptr [rdx + r8*8]",
-        "mov rdx, qword ptr [rsp]",
-        "mov qword ptr [rcx + {caller}], rdx",
-        "mov qword ptr [rcx + {block}], rdi",
-        begin_frame!(),
-        "mov rsi, rdi",
-        "lea rdi, [rip + {END}]",
-        "lea rdx, [rcx + {call}]",
-        "mov rcx, qword ptr [rax + {user}]",
-        "call qword ptr [rax + {function}]",
-        "mov rcx, qword ptr [rsp]",
-        close!(),
-        end_frame!(),
-        "ret",
-        ".cfi_restore_state",
-        ended_late!(),
-        ".cfi_def_cfa_offset 8",
-        // The section goes with it.
-        "6:",
-        "mov rsi, rsp",
-        "mov rdx, qword ptr [rsp]",
-        "jmp {free_for_stub}",
-        ways_out!(),
-    ],
-    END = sym END,
-    call = const FREE_CALL,
-    caller = const FREE_CALL + offset_of!(Call, caller),
-    block = const FREE_CALL + offset_of!(Call, block),
-    function = const at::SINGLE_FREE,
-    user = const at::SINGLE_USER,
-    owner = const at::SINGLE_OWNER,
-    counts = const offset_of!(Record, counts),
-    leaves = const offset_of!(Record, leaves),
-    leaf_bits = const LEAF_BITS,
-    free_for_stub = sym free_for_stub,
+    single_free, saved
+}
+
+single_free! {
+    /// The same, through hooks that keep errno.
+    single_free_kept, kept
 }

@@ -11,8 +11,10 @@
  *   leave SET A   as swap, with hook A put in force: a hook cannot leave while the call is in it
  *   jump SET      a longjmp out of the handler at one instruction of each call, one after the other
  *
- * A set is a word of o (observer), k (interceptor that keeps pointers), x (interceptor that does not). */
+ * A set is a word of o (observer), k (interceptor that keeps pointers), x (interceptor that does not). In capitals:
+ * keeps errno, which the others spoil. */
 #include "e_check.h"
+#include <ctype.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <ucontext.h>
@@ -73,6 +75,7 @@ enum { HOOKS = 16 };
 static struct e_user users[HOOKS];
 static memhook_id ids[HOOKS];
 static char kinds[HOOKS];
+static int keeps_errno[HOOKS];
 static int released[HOOKS];
 static volatile unsigned met;
 /* What a callback of hook i does. */
@@ -89,7 +92,8 @@ static void meet(void *user)
     met |= 1u << number(user);
     if (in_callback)
         in_callback(number(user));
-    errno = 5;
+    if (!keeps_errno[number(user)])
+        errno = 5;
 }
 
 static void after(const memhook_call *call, void *block, void *user)
@@ -149,19 +153,23 @@ static void is_released(void *user)
 }
 
 /* Puts hook i in a chain object; 0: in force. */
-static void put(int i, char kind, memhook_chain chain)
+static void put(int i, char letter, memhook_chain chain)
 {
+    char kind = (char)tolower(letter);
+    unsigned flags = kind == letter ? 0 : MEMHOOK_KEEPS_ERRNO;
     memhook_observer o = { .struct_size = sizeof o, .after_alloc = after, .before_free = before,
-                           .realloc_commit = e_commit, .user = &users[i], .release = is_released };
-    memhook_interceptor t = { .struct_size = sizeof t, .user = &users[i], .release = is_released };
+                           .realloc_commit = e_commit, .user = &users[i], .release = is_released,
+                           .flags = flags };
+    memhook_interceptor t = { .struct_size = sizeof t, .user = &users[i], .release = is_released, .flags = flags };
     users[i].alive = E_ALIVE;
     kinds[i] = kind;
+    keeps_errno[i] = flags != 0;
     released[i] = 0;
     if (kind == 'k') {
         t.malloc = passes;
         t.realloc = passes_realloc;
         t.free = passes_free;
-        t.flags = MEMHOOK_KEEPS_POINTERS;
+        t.flags |= MEMHOOK_KEEPS_POINTERS;
     } else {
         t.malloc = owns;
         t.realloc = owns_realloc;
@@ -551,7 +559,7 @@ static void leap(const char *set)
     for (int i = 0; i < n; i++) {
         /* The block of a call that was left may never come back. */
         int result = memhook_unregister(ids[i]);
-        CHECK(result == 0 || (set[i] == 'x' && result == EINPROGRESS));
+        CHECK(result == 0 || (kinds[i] == 'x' && result == EINPROGRESS));
     }
 }
 

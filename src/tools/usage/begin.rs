@@ -110,7 +110,10 @@ fn open(file: DataFile) -> Result<i32, c_int> {
 }
 
 fn register(session: &'static Session, has_data: bool) -> Result<memhook_id, c_int> {
-    let flags = session.setup().flags & MEMHOOK_THIS_THREAD | MEMHOOK_SEES_NULL | MEMHOOK_SEES_REFUSED;
+    let flags = session.setup().flags & MEMHOOK_THIS_THREAD
+        | MEMHOOK_SEES_NULL
+        | MEMHOOK_SEES_REFUSED
+        | MEMHOOK_KEEPS_ERRNO;
     let table = match has_data {
         true => callbacks::table::<true>(session, flags),
         false => callbacks::table::<false>(session, flags),

@@ -175,6 +175,8 @@ pub(crate) const TABLES: Tables = Tables {
     observing_frames: OBSERVING,
     full_frames: FULL,
     single: FULL,
+    observing_errno_kept: OBSERVING,
+    single_errno_kept: FULL,
     several_after: dispatch::several_after,
     several_before: dispatch::several_before,
 };

@@ -51,6 +51,8 @@ mod entry {
         observing_frames: [Some(stub); 13],
         full_frames: [stub; 13],
         single: [stub; 13],
+        observing_errno_kept: [Some(stub); 13],
+        single_errno_kept: [stub; 13],
         several_after,
         several_before,
     };
