@@ -64,35 +64,22 @@ macro_rules! ways_out {
     };
 }
 
-/// Puts errno into the frame, with the record in `rcx`; changes `rdx`.
-macro_rules! save_errno {
+/// Makes the frame, with the record in it, and errno where that is saved. The comment is for the argument, which not
+/// all would name.
+macro_rules! begin_frame {
     () => {
+        concat!("sub rsp, 24\n", ".cfi_def_cfa_offset 32\n", "mov qword ptr [rsp], rcx\n")
+    };
+    (kept) => {
+        concat!("/* {errno} */\n", begin_frame!())
+    };
+    (saved) => {
         concat!(
+            begin_frame!(),
             "mov rdx, qword ptr [rcx + {errno}]\n",
             "mov edx, dword ptr [rdx]\n",
             "mov dword ptr [rsp + 8], edx\n",
         )
-    };
-}
-
-/// The other way round; changes `rdx` and `rsi`.
-macro_rules! restore_errno {
-    () => {
-        concat!(
-            "mov rdx, qword ptr [rcx + {errno}]\n",
-            "mov esi, dword ptr [rsp + 8]\n",
-            "mov dword ptr [rdx], esi\n",
-        )
-    };
-}
-
-/// Makes the frame, with the record in it, and errno where that is saved.
-macro_rules! begin_frame {
-    (kept) => {
-        concat!("sub rsp, 24\n", ".cfi_def_cfa_offset 32\n", "mov qword ptr [rsp], rcx\n")
-    };
-    (saved) => {
-        concat!(begin_frame!(kept), save_errno!())
     };
 }
 
@@ -109,25 +96,26 @@ macro_rules! close {
         )
     };
     (saved) => {
-        concat!(close!(kept), restore_errno!())
+        concat!(
+            close!(kept),
+            "mov rdx, qword ptr [rcx + {errno}]\n",
+            "mov esi, dword ptr [rsp + 8]\n",
+            "mov dword ptr [rdx], esi\n",
+        )
     };
 }
 
-/// The section has more to look at as it ends, and perhaps a hook to release, which promises nothing.
+/// The section has more to look at as it ends, which keeps errno.
 macro_rules! ended_late {
-    (kept) => {
-        concat!("7:\n", save_errno!(), ended_late!(), restore_errno!(), "jmp 5b\n")
-    };
-    (saved) => {
-        concat!("7:\n", ended_late!(), "jmp 5b\n")
-    };
     () => {
         concat!(
+            "7:\n",
             "mov qword ptr [rsp + 16], rax\n",
             "mov rdi, rcx\n",
             "call {left_with}\n",
             "mov rcx, qword ptr [rsp]\n",
             "mov rax, qword ptr [rsp + 16]\n",
+            "jmp 5b\n",
         )
     };
 }
@@ -234,7 +222,7 @@ macro_rules! observed_malloc {
                 end_frame!(),
                 "ret",
                 ".cfi_restore_state",
-                ended_late!($errno),
+                ended_late!(),
                 ".cfi_def_cfa_offset 8",
                 ways_out!(),
             ],
@@ -283,7 +271,7 @@ macro_rules! observed_free {
                 // Its section is over. What it tells of, another thread may own from here on.
                 "jmp qword ptr [rip + {backend} + 8]",
                 ".cfi_restore_state",
-                ended_late!($errno),
+                ended_late!(),
                 ".cfi_def_cfa_offset 8",
                 ways_out!(),
                 "4:",
@@ -343,7 +331,7 @@ macro_rules! single_malloc {
                 end_frame!(),
                 "ret",
                 ".cfi_restore_state",
-                ended_late!($errno),
+                ended_late!(),
                 ".cfi_def_cfa_offset 8",
                 ways_out!(),
             ],
@@ -401,7 +389,7 @@ macro_rules! single_free {
                 end_frame!(),
                 "ret",
                 ".cfi_restore_state",
-                ended_late!($errno),
+                ended_late!(),
                 ".cfi_def_cfa_offset 8",
                 // The section goes with it.
                 "6:",

@@ -99,6 +99,73 @@ static void all(void)
     free(p);
 }
 
+/* Hooks that keep errno, in whose callbacks a hook comes and goes. Its release, behind the callback, spoils errno. */
+static int releases;
+
+static void released_later(void *user)
+{
+    (void)user;
+    releases++;
+    errno = 79;
+}
+
+static void come_and_go(void)
+{
+    memhook_observer o = { .struct_size = sizeof o, .after_alloc = o_after, .release = released_later };
+    memhook_id id;
+    OK(memhook_observe(&o, &id));
+    SAME(memhook_unregister(id), EINPROGRESS);
+}
+
+static void k_after(const memhook_call *c, void *p, void *user)
+{
+    (void)c, (void)p, (void)user;
+    come_and_go();
+}
+
+static void k_before(const memhook_call *c, void *user)
+{
+    (void)c, (void)user;
+    come_and_go();
+}
+
+static void *k_malloc(memhook_next *next, size_t n, const memhook_call *c, void *user)
+{
+    come_and_go();
+    return account_malloc(next, n, c, user);
+}
+
+static void k_free(memhook_next *next, void *p, const memhook_call *c, void *user)
+{
+    come_and_go();
+    account_free(next, p, c, user);
+}
+
+static void kept_by_hooks(void)
+{
+    struct account a = { .tag = 0xb };
+    memhook_interceptor t = account_table(&a, "b", 0);
+    memhook_observer o = { .struct_size = sizeof o, .after_alloc = k_after, .before_free = k_before,
+                           .flags = MEMHOOK_KEEPS_ERRNO };
+    memhook_id id;
+    void *p;
+    t.malloc = k_malloc, t.free = k_free, t.flags = MEMHOOK_KEEPS_ERRNO;
+    OK(memhook_observe(&o, &id));
+    for (int i = 1; i < 4; i++) {
+        KEEPS(p = malloc(10));
+        KEEPS(free(p));
+        SAME(releases, 2 * i);
+    }
+    OK(memhook_unregister(id));
+    OK(memhook_register(&t, &id));
+    for (int i = 4; i < 7; i++) {
+        KEEPS(p = malloc(10));
+        KEEPS(free(p));
+        SAME(releases, 2 * i);
+    }
+    OK(memhook_unregister(id));
+}
+
 int main(void)
 {
     struct account a = { .tag = 0xa };
@@ -118,5 +185,6 @@ int main(void)
     KEEPS(free(p)); /* the last: released inside */
     KEEPS(OK(memhook_unregister(observer)));
     KEEPS(SAME(memhook_unregister(observer), ESRCH));
+    kept_by_hooks();
     puts("errno was left alone");
 }
