@@ -493,7 +493,7 @@ typedef struct memhook_interceptor {
   int32_t priority;
   /**
    * `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, `MEMHOOK_OF_NOBODY`, `MEMHOOK_WANTS_FRAMES`,
-   * `MEMHOOK_SEES_NULL`, `MEMHOOK_SEES_REFUSED`, or 0.
+   * `MEMHOOK_SEES_NULL`, `MEMHOOK_SEES_REFUSED`, `MEMHOOK_KEEPS_ERRNO`, or 0.
    */
   uint32_t flags;
   /**
@@ -577,7 +577,7 @@ typedef struct memhook_observer {
    */
   int32_t priority;
   /**
-   * `MEMHOOK_THIS_THREAD`, `MEMHOOK_WANTS_FRAMES`, or 0.
+   * `MEMHOOK_THIS_THREAD`, `MEMHOOK_WANTS_FRAMES`, `MEMHOOK_KEEPS_ERRNO`, or 0.
    */
   uint32_t flags;
   /**

@@ -210,7 +210,7 @@ pub struct memhook_interceptor {
     /// which is below all: glibc's old variables stand there (`memhook/glibc.h`).
     pub priority: i32,
     /// `MEMHOOK_KEEPS_POINTERS`, `MEMHOOK_THIS_THREAD`, `MEMHOOK_OF_NOBODY`, `MEMHOOK_WANTS_FRAMES`,
-    /// `MEMHOOK_SEES_NULL`, `MEMHOOK_SEES_REFUSED`, or 0.
+    /// `MEMHOOK_SEES_NULL`, `MEMHOOK_SEES_REFUSED`, `MEMHOOK_KEEPS_ERRNO`, or 0.
     pub flags: u32,
     /// The shared object that holds the code: `MEMHOOK_OBJECT`, for
     /// `memhook_unregister_object()`; or NULL.
@@ -257,7 +257,7 @@ pub struct memhook_observer {
     pub name: *const c_char,
     /// Higher numbers are told first; among equals, who came later is.
     pub priority: i32,
-    /// `MEMHOOK_THIS_THREAD`, `MEMHOOK_WANTS_FRAMES`, or 0.
+    /// `MEMHOOK_THIS_THREAD`, `MEMHOOK_WANTS_FRAMES`, `MEMHOOK_KEEPS_ERRNO`, or 0.
     pub flags: u32,
     /// The shared object that holds the code: `MEMHOOK_OBJECT`, for
     /// `memhook_unregister_object()`; or NULL.
