@@ -21,8 +21,20 @@ static void *allocate(void *unused)
     return unused;
 }
 
+static void leave(int number)
+{
+    (void)number;
+    exit(3);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "exit") == 0) {
+        signal(SIGUSR1, leave);
+        sink = malloc(10);
+        sink = malloc(5000); /* the allocator below is interrupted in it */
+        return 0;
+    }
     if (argc > 1 && strcmp(argv[1], "storm") == 0) {
         pthread_t thread;
         pthread_create(&thread, NULL, allocate, NULL);

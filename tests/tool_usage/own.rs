@@ -2,9 +2,10 @@
 
 use super::{Report, libmemusage, program, usage};
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use support::{Link, Outcome, build, expect, folder, run};
+use support::{Link, Outcome, build, compile, expect, folder, root, run};
 
 #[test]
 fn functions_count_what_the_program_did() {
@@ -139,6 +140,24 @@ fn a_signal_may_come_at_any_moment() {
     assert!(reports >= 2, "signals that wait are one");
     assert_eq!(text.matches("Beyond libmemusage").count(), reports);
     assert_eq!(text.matches(" bytes of the process are in memory\n").count(), reports);
+}
+
+/// The call that the handler has interrupted may have the allocator's locks: that one is not asked for its view then.
+#[test]
+fn a_signal_handler_may_call_exit() {
+    let below = folder("usage-interrupted").join("below.so");
+    let source = root().join("tests/c/usage_interrupted.c");
+    let below = compile(&source, &below, Link::None).args(["-shared", "-fPIC", "-fno-builtin"]).run();
+    let preload = format!("{} {}", support::library().display(), below.display());
+    let mut command = Command::new(program("usage_signal"));
+    let outcome = run(command.arg("exit").env("LD_PRELOAD", preload).env("MEMHOOK", "usage"));
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (3, ""));
+    assert_eq!(
+        Report(&outcome.stderr).summary("heap peak"),
+        10,
+        "the call that is interrupted has made nothing yet"
+    );
+    assert!(!outcome.stderr.contains("  taken|"), "{}", outcome.stderr);
 }
 
 /// `[heap, stack, time]` of each entry.
