@@ -2703,6 +2703,7 @@ int memhook_usage_reset(memhook_id id);
  *
  * - `ESRCH`: there is no such session.
  * - `ENOMEM`: there was no memory for it.
+ * - What write(2) says: the report is not whole. SIGPIPE and SIGXFSZ are not raised.
  *
  * # Threads
  *

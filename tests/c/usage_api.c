@@ -404,6 +404,14 @@ static void report(void)
     CHECK(strstr(text, "   96-111             1 100% ==================================================\n") != NULL);
     CHECK(strstr(text, " in use| 100 bytes in 1 blocks, of threads: 1\n") != NULL);
     close(file);
+    SAME(memhook_usage_report(id, file), EBADF);
+    SAME(memhook_usage_report(id, file = open("/dev/full", O_WRONLY)), ENOSPC);
+    close(file);
+    int ends[2];
+    OK(pipe(ends));
+    close(ends[0]);
+    SAME(memhook_usage_report(id, ends[1]), EPIPE); /* and no SIGPIPE */
+    close(ends[1]);
     stop(id);
     free(block);
     puts("report");

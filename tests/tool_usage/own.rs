@@ -298,6 +298,40 @@ fn files_that_cannot_be_written_are_said_and_left() {
     }
 }
 
+/// What cannot be written to the end is said to be cut, and no signal ends the program for it.
+#[test]
+fn files_that_become_full_are_said_to_be_cut() {
+    let folder = folder("usage-full");
+    let at = |name: &str| folder.join(name).display().to_string();
+    let no_longer = "it is as large as a file may be";
+    for (words, limit, said) in [
+        (
+            "file:/dev/full".to_owned(),
+            libc::RLIM_INFINITY,
+            "the report in its file is not whole: no space left on the device",
+        ),
+        (format!("file:{}", at("report")), 100, &format!("the report in its file is not whole: {no_longer}")),
+        (format!("data:{},buffer:1", at("data")), 4800, &format!("the data file ends here: {no_longer}")),
+    ] {
+        let mut command = Command::new(program("usage_data"));
+        let restrict = move || {
+            let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+            // SAFETY: a live limit, and a call that takes no lock.
+            match unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) } {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: `restrict` allocates nothing.
+        unsafe { command.pre_exec(restrict) };
+        let outcome = usage(&format!("usage={words}"), command.arg("threads"));
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (0, "done\n"), "{words}: {}", outcome.stderr);
+        let lines: Vec<&str> = outcome.stderr.lines().filter(|line| line.starts_with("memhook:")).collect();
+        assert_eq!(lines, [format!("memhook: usage: {said}")], "{words}");
+    }
+    assert!((2..=200).contains(&entries(&folder.join("data")).len()));
+}
+
 /// The timer sees how deep the stack is where nothing is allocated; without MEMUSAGE_NO_TIMER it is asked for.
 #[test]
 fn timer_sees_the_stack_between_calls() {
