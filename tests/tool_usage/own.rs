@@ -22,6 +22,8 @@ reset
 usage keeps to its budget
 usage exceeds its budget: heap peak 1500 bytes (limit 1499), heap total 1500 bytes (limit 1499), in use 1 blocks (limit 0)
 refused
+refused without a trace
+signals
 maps
 leaky sessions
 taken away

@@ -348,7 +348,7 @@ pub unsafe extern "C" fn memhook_usage_stop(id: memhook_id, usage: *mut memhook_
     }
     hold.end_counting();
     let waited = memhook_synchronize() == 0;
-    signal::end(&hold);
+    signal::end(&hold, libc::SIG_IGN);
     finish_data(&hold);
     let error = match usage.is_null() {
         true => 0,

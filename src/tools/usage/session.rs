@@ -21,7 +21,7 @@ use super::data::Data;
 use super::peak::Peak;
 use super::report::Target;
 use super::sums::{Boxed, Sums};
-use super::{allocator, memhook_usage_limits};
+use super::{allocator, memhook_usage_limits, signal};
 use crate::abi::*;
 use crate::api::local::{
     Here, memhook_local_create, memhook_local_each, memhook_local_get, memhook_local_known, memhook_thread,
@@ -125,15 +125,8 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// Without a slot yet.
-    pub(super) fn new(
-        flags: u32,
-        exit_status: c_int,
-        limits: memhook_usage_limits,
-        target: Target,
-        data: Option<Data>,
-        signal: c_int,
-    ) -> Setup {
+    /// Without a slot and without files yet.
+    pub(super) fn new(flags: u32, exit_status: c_int, limits: memhook_usage_limits, signal: c_int) -> Setup {
         let thread = if flags & MEMHOOK_THIS_THREAD != 0 { memhook_thread() } else { 0 };
         Setup {
             slot: 0,
@@ -141,8 +134,8 @@ impl Setup {
             thread,
             exit_status,
             limits,
-            target,
-            data,
+            target: Target::none(),
+            data: None,
             allocator: allocator::find(),
             signal,
         }
@@ -191,7 +184,7 @@ pub(super) fn named(id: memhook_id) -> Option<Hold> {
 
 impl Session {
     /// A session that is nobody's, with counts that are zero. It has one use and one hold.
-    pub(super) fn take(setup: Setup, batch: i64, never_above: i64) -> Result<&'static Session, c_int> {
+    pub(super) fn take(setup: Setup) -> Result<&'static Session, c_int> {
         let number = Slot::take()?;
         let setup = Setup { slot: number, ..setup };
         let take = |session: &Session| {
@@ -215,7 +208,6 @@ impl Session {
         };
         // SAFETY: taken by us alone (invariant 1); what is overwritten is given up.
         unsafe { session.setup.get().write(setup) };
-        session.peak.begin(batch, never_above);
         // ORDERING [none]: Relaxed. The session is in nobody's hands yet.
         session.key.store(session.slot_key(), Ordering::Relaxed);
         // ORDERING [none]: Relaxed. As above.
@@ -223,6 +215,19 @@ impl Session {
         // ORDERING [none]: Relaxed. As above.
         session.running.store(true, Ordering::Relaxed);
         Ok(session)
+    }
+
+    /// Gives a session that was taken and is not in force the files that it writes.
+    pub(super) fn equip(&self, target: Target, data: Option<Data>) {
+        // SAFETY: the caller has the only use (invariant 1).
+        let setup = unsafe { &mut *self.setup.get() };
+        (setup.target, setup.data) = (target, data);
+    }
+
+    /// Whether the session is somebody's.
+    pub(super) fn is_taken(&self) -> bool {
+        // ORDERING [none]: Relaxed. Who goes by it decides by an exchange.
+        self.uses.load(Ordering::Relaxed) != 0
     }
 
     /// Gives the session the name by which it is found, which is a use.
@@ -277,6 +282,8 @@ impl Session {
     /// The hook is gone. It takes the name with it, unless that was taken away before.
     pub(super) fn released(&self) {
         self.end_counting();
+        // Unregistered as a hook of the program's own, it has its signals still.
+        signal::end(self, libc::SIG_IGN);
         self.end_running();
         // ORDERING [none]: Relaxed. Decides whose the name's use is.
         let unnamed = self.id.swap(0, Ordering::Relaxed) == 0;
