@@ -1110,7 +1110,7 @@ typedef struct memhook_usage {
    */
   uint64_t realloc_free;
   /**
-   * Bytes in use.
+   * Bytes in use. While several threads go on, twice `peak_error` more or less.
    */
   uint64_t live_bytes;
   /**

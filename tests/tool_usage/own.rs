@@ -48,6 +48,7 @@ totals exact, peak within its bound
 totals exact, peak within some bytes
 the first is silent
 read while running
+read while handing on
 ",
         );
     }

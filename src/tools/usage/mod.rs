@@ -160,7 +160,7 @@ pub struct memhook_usage {
     pub realloc_dec: u64,
     /// Calls of realloc that freed the block.
     pub realloc_free: u64,
-    /// Bytes in use.
+    /// Bytes in use. While several threads go on, twice `peak_error` more or less.
     pub live_bytes: u64,
     /// Blocks in use.
     pub live_blocks: u64,
