@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `callbacks` | the interceptor |
 //! | `counts` `peak` `sums` | what a thread has counted; the most of all; all threads together |
-//! | `session` | from a start to its stop, and to the end of its last block |
+//! | `session` `before` | from a start to its stop, and to the end of its last block; what was counted before a reset |
 //! | `control` `begin` | the functions of the header; the start |
 //! | `limits` `exit` | budgets; the end of the process |
 //! | `maps` | mmap and its like |
@@ -13,6 +13,7 @@
 //! | `words` | the environment variables |
 
 mod allocator;
+mod before;
 mod begin;
 mod callbacks;
 pub mod control;

@@ -16,6 +16,7 @@
 //! | `hold`    | `let_go` AcqRel       | `Slot::take` Acquire | the last look at a slot |
 //! | `id`      | `name` Release        | `hold` Acquire      | the setup of a session |
 
+use super::before::Before;
 use super::counts::Counts;
 use super::data::Data;
 use super::peak::Peak;
@@ -30,7 +31,7 @@ use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// How many sessions can count at the same time.
 const SLOTS: usize = 16;
@@ -100,10 +101,7 @@ pub(super) struct Session {
     /// Whether the session itself has its hold yet.
     running: AtomicBool,
     pub(super) peak: Peak,
-    /// What had been counted when the session was reset; null: it was not.
-    before: AtomicPtr<Sums>,
-    /// Sums of earlier resets that somebody may be reading.
-    retired: AtomicPtr<Sums>,
+    before: Before,
     setup: UnsafeCell<Setup>,
     link: Link<Session>,
 }
@@ -304,11 +302,7 @@ impl Session {
         let setup = unsafe { &mut *self.setup.get() };
         setup.data = None;
         setup.target = Target::none();
-        // ORDERING [none]: Relaxed. Ordered by the holds.
-        let before = self.before.swap(core::ptr::null_mut(), Ordering::Relaxed);
-        // SAFETY: null, or sums of ours that nobody else knows.
-        unsafe { scratch::free(before.cast()) };
-        self.free_retired();
+        self.before.forget();
         Slot::give(setup.slot);
     }
 
@@ -381,52 +375,14 @@ impl Session {
         // SAFETY: `forget` takes no argument.
         let _ = unsafe { memhook_local_each(self.slot_key(), Some(forget), core::ptr::null_mut()) };
         self.peak.restart(mine);
-        // ORDERING [before]: AcqRel. The sums. Other end: `before`, and another reset.
-        let former = self.before.swap(sums.leak(), Ordering::AcqRel);
-        self.retire(former);
+        // ORDERING [hold]: AcqRel. Who holds the session after this finds the new sums. Other end: `hold`.
+        self.before.replace(sums, || self.holds.fetch_add(0, Ordering::AcqRel) == 2);
         Ok(())
     }
 
-    /// Frees the sums of earlier resets if nobody can be reading them. The caller has a hold.
-    fn retire(&self, former: *mut Sums) {
-        // SAFETY: null, or sums of ours that this reset alone has taken away.
-        if let Some(sums) = unsafe { former.as_mut() } {
-            // ORDERING [none]: Relaxed. The exchange below checks it.
-            let mut first = self.retired.load(Ordering::Relaxed);
-            loop {
-                sums.next = first;
-                // ORDERING [retire]: Release and Relaxed. The link before the place. Other end: `free_retired`.
-                match self.retired.compare_exchange_weak(first, former, Ordering::Release, Ordering::Relaxed)
-                {
-                    Ok(_) => break,
-                    Err(now) => first = now,
-                }
-            }
-        }
-        // ORDERING [hold]: AcqRel. Who holds the session after this finds the new sums. Other end: `hold`.
-        if self.holds.fetch_add(0, Ordering::AcqRel) == 2 {
-            self.free_retired();
-        }
-    }
-
-    fn free_retired(&self) {
-        // ORDERING [retire]: Acquire. Other end: `retire`.
-        let mut at = self.retired.swap(core::ptr::null_mut(), Ordering::Acquire);
-        while !at.is_null() {
-            // SAFETY: sums that were taken away by a reset, and that nobody reads any more.
-            let next = unsafe { (*at).next };
-            // SAFETY: as above.
-            unsafe { scratch::free(at.cast()) };
-            at = next;
-        }
-    }
-
-    /// What had been counted when the session was reset.
+    /// What had been counted when the session was reset. The caller has a hold.
     pub(super) fn before(&self) -> Option<&Sums> {
-        // ORDERING [before]: Acquire. Other end: `reset`.
-        let before = self.before.load(Ordering::Acquire);
-        // SAFETY: null, or sums that are kept as long as somebody holds the session.
-        unsafe { before.as_ref() }
+        self.before.sums()
     }
 }
 
