@@ -145,6 +145,20 @@ fn a_signal_may_come_at_any_moment() {
     assert_eq!(text.matches(" bytes of the process are in memory\n").count(), reports);
 }
 
+/// A child opens its own file for each report, and keeps none of them open.
+#[test]
+fn reports_of_a_child_cost_no_descriptors() {
+    let folder = folder("usage-child");
+    let words = format!("usage=signal:USR1,file:{}.%p", folder.join("report").display());
+    let outcome = usage(&words, Command::new(program("usage_signal")).arg("child"));
+    assert_eq!(outcome, Outcome { status: 0, stdout: "0 more\n0 more\n".to_owned(), stderr: String::new() });
+    let reports = fs::read_dir(&folder).unwrap().flatten();
+    let texts = reports.map(|entry| fs::read_to_string(entry.path()).unwrap());
+    let mut counts: Vec<usize> = texts.map(|text| text.matches("Memory usage summary").count()).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 21]);
+}
+
 /// The call that the handler has interrupted may have the allocator's locks: that one is not asked for its view then.
 #[test]
 fn a_signal_handler_may_call_exit() {

@@ -61,13 +61,17 @@ impl Target {
         let Some(kept) = &self.file else {
             return to_standard_error();
         };
-        // A child of fork has a file of its own, if the name says so.
+        // A child of fork has a file of its own, if the name says so, which is open as long as it writes.
         let differs = self.pattern().windows(2).any(|two| two == b"%p" || two == b"%n");
-        let own = if kept.is_own() || !differs { Ok(*kept) } else { self.open() };
-        match own.and_then(|file| file.fd().ok_or(libc::EBADF)) {
-            Ok(fd) => {
+        let is_childs = differs && !kept.is_own();
+        let file = if is_childs { self.open() } else { Ok(*kept) };
+        match file.and_then(|file| file.fd().map(|fd| (file, fd)).ok_or(libc::EBADF)) {
+            Ok((file, fd)) => {
                 if let Err(error) = write(reading, fd) {
                     say(&[b"usage: the report in its file is not whole: ", reason(error)]);
+                }
+                if is_childs {
+                    file.close();
                 }
             }
             Err(error) => {
