@@ -369,6 +369,19 @@ fn timer_sees_the_stack_between_calls() {
     assert_eq!(deep(usage("usage", command.env("MEMUSAGE_NO_TIMER", ""))), (false, false, false));
 }
 
+/// The program that comes by exec has no handler for the timer's signal.
+#[test]
+fn timer_ends_with_its_program() {
+    let folder = folder("usage-timer-exec");
+    let words = format!("usage=program:sh,file:/dev/null,data:{},timer", folder.join("data").display());
+    let mut command = Command::new("sh");
+    let command = command.args(["-c", "exec \"$0\" burn"]).arg(program("usage_data"));
+    assert_eq!(
+        usage(&words, command),
+        Outcome { status: 0, stdout: "done\n".to_owned(), stderr: String::new() }
+    );
+}
+
 #[test]
 fn a_program_can_be_chosen() {
     for (name, reports) in

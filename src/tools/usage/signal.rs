@@ -7,15 +7,19 @@ use super::data;
 use super::reading::Reading;
 use super::session::Session;
 use crate::sys::thread::errno_location;
+use crate::sys::{process_id, timer};
 use crate::tools::say;
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// Signals 1 to 64.
 const SIGNALS: usize = 65;
 
 /// Which session a signal is for.
 static SESSIONS: [AtomicPtr<Session>; SIGNALS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; SIGNALS];
+
+/// The process that started the timer, and its number, in the lower half; 0: nobody has.
+static TIMER: AtomicU64 = AtomicU64::new(0);
 
 /// Whether a handler for the signal can be installed; 0: none is asked for.
 pub(super) fn is_possible(signal: c_int) -> bool {
@@ -53,15 +57,23 @@ pub(super) fn begin_timer(session: &'static Session) {
         say(&[b"usage: there is no timer: SIGPROF has a handler"]);
         return;
     }
-    // As often as the kernel can, like libmemusage.
-    timer(1);
+    match timer::start(libc::SIGPROF) {
+        Ok(number) => {
+            let word = u64::from(process_id()) << 32 | number as u64;
+            // ORDERING [none]: Relaxed. Read by who ends the session.
+            TIMER.store(word, Ordering::Relaxed);
+        }
+        Err(_) => say(&[b"usage: there is no timer: the system gives none"]),
+    }
 }
 
-fn timer(microseconds: libc::suseconds_t) {
-    let interval = libc::timeval { tv_sec: 0, tv_usec: microseconds };
-    let value = libc::itimerval { it_interval: interval, it_value: interval };
-    // SAFETY: a live value; the former one is not asked for.
-    unsafe { libc::setitimer(libc::ITIMER_PROF as _, &raw const value, core::ptr::null_mut()) };
+/// Ends the timer, if this process started it: a child of fork has none.
+fn end_timer() {
+    // ORDERING [none]: Relaxed. Decides who ends it.
+    let word = TIMER.swap(0, Ordering::Relaxed);
+    if word >> 32 == u64::from(process_id()) {
+        timer::end(word as u32 as i32);
+    }
 }
 
 type Handler = unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
@@ -147,16 +159,15 @@ pub(super) fn end(session: &Session, handler: libc::sighandler_t) {
         if place.compare_exchange(me, null, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             continue;
         }
+        if signal == libc::SIGPROF && setup.flags & MEMHOOK_USAGE_TIMER != 0 {
+            end_timer();
+        }
         kept(|| {
-            // The program may have a handler of its own there by now, and a timer.
-            if !handler_of(signal).is_ok_and(is_ours) {
-                return;
+            // The program may have a handler of its own there by now.
+            if handler_of(signal).is_ok_and(is_ours) {
+                // SAFETY: SIG_IGN, SIG_DFL, or one of ours, which stays loaded for ever.
+                unsafe { libc::signal(signal, handler) };
             }
-            if signal == libc::SIGPROF && setup.flags & MEMHOOK_USAGE_TIMER != 0 {
-                timer(0);
-            }
-            // SAFETY: SIG_IGN, SIG_DFL, or one of ours, which stays loaded for ever.
-            unsafe { libc::signal(signal, handler) };
         });
     }
 }
