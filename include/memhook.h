@@ -1117,7 +1117,7 @@ typedef struct memhook_usage {
    */
   uint64_t realloc_free;
   /**
-   * Bytes in use.
+   * Bytes in use. While several threads go on, twice `peak_error` more or less.
    */
   uint64_t live_bytes;
   /**
@@ -2710,6 +2710,7 @@ int memhook_usage_reset(memhook_id id);
  *
  * - `ESRCH`: there is no such session.
  * - `ENOMEM`: there was no memory for it.
+ * - What write(2) says: the report is not whole. SIGPIPE and SIGXFSZ are not raised.
  *
  * # Threads
  *

@@ -19,6 +19,8 @@ enum Sink {
     Cut,
     /// A full buffer is written to this file.
     File(i32),
+    /// The same, and no signal says that it cannot be.
+    Quiet(i32),
 }
 
 /// How one value is shown in a line.
@@ -52,10 +54,15 @@ impl<'a> Text<'a> {
         Text { buffer, len: 0, sink: Sink::File(fd), failure: 0 }
     }
 
+    /// As [`Text::to`], but a pipe that nobody reads and a file that may not become longer are only failures.
+    pub(crate) fn quietly_to(fd: i32, buffer: &'a mut [u8]) -> Text<'a> {
+        Text { buffer, len: 0, sink: Sink::Quiet(fd), failure: 0 }
+    }
+
     /// Adds bytes as they are.
     pub(crate) fn add(&mut self, more: &[u8]) -> &mut Text<'a> {
         for &byte in more {
-            if self.len == self.buffer.len() && matches!(self.sink, Sink::File(_)) {
+            if self.len == self.buffer.len() && !matches!(self.sink, Sink::Cut) {
                 self.flush();
             }
             if let Some(at) = self.buffer.get_mut(self.len) {
@@ -122,13 +129,16 @@ impl<'a> Text<'a> {
 
     /// Writes out what stands in the buffer.
     pub(crate) fn flush(&mut self) {
-        if let Sink::File(fd) = self.sink {
-            let wrote = file::write_all(fd, self.buffer.get(..self.len).unwrap_or(&[]));
-            if let (Err(error), 0) = (wrote, self.failure) {
-                self.failure = error;
-            }
-            self.len = 0;
+        let bytes = self.buffer.get(..self.len).unwrap_or(&[]);
+        let wrote = match self.sink {
+            Sink::Cut => return,
+            Sink::File(fd) => file::write_all(fd, bytes),
+            Sink::Quiet(fd) => file::write_quietly(fd, [bytes, &[]]),
+        };
+        if let (Err(error), 0) = (wrote, self.failure) {
+            self.failure = error;
         }
+        self.len = 0;
     }
 
     /// The error number of the first write that failed, 0 if none did.

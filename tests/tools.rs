@@ -249,8 +249,10 @@ fn no_signal_handler_and_no_timer_that_was_not_asked_for() {
     }
     let asked = nothing.replace("handlers:", "handlers: User defined signal 1");
     assert_eq!(says("usage=file:FOLDER/u,signal:USR1"), asked);
+    // Kernels without checkpoints do not list them.
+    let others = if std::path::Path::new("/proc/self/timers").exists() { "others: 1" } else { "others: 0" };
     let asked =
-        nothing.replace("handlers:", "handlers: Profiling timer expired").replace("timers:", "timers: 2");
+        nothing.replace("handlers:", "handlers: Profiling timer expired").replace("others: 0", others);
     assert_eq!(says("usage=file:FOLDER/u,data:FOLDER/d,timer"), asked);
 }
 

@@ -181,12 +181,13 @@ pub(crate) fn write_pieces(fd: i32, mut pieces: [&[u8]; 2], mut offset: Option<u
     }
 }
 
-/// As [`write_pieces`] where the file stands, but a pipe that nobody reads any more is only an error: the
-/// signal for that, which would end the program, is held back and taken away.
+/// As [`write_pieces`] where the file stands, but a pipe that nobody reads any more, and a file that may not become
+/// longer, are only errors: the signals for these, which would end the program, are held back and taken away.
 pub(crate) fn write_quietly(fd: i32, pieces: [&[u8]; 2]) -> Result<(), i32> {
-    let pipe = 1u64 << (libc::SIGPIPE - 1);
+    let bit = |signal: i32| 1u64 << (signal - 1);
+    let held = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ);
     let mut before = 0u64;
-    let (set, old, bytes) = (&raw const pipe as usize, &raw mut before as usize, size_of::<u64>());
+    let (set, old, bytes) = (&raw const held as usize, &raw mut before as usize, size_of::<u64>());
     let (block, restore) = (libc::SIG_BLOCK as usize, libc::SIG_SETMASK as usize);
     // SAFETY: both sets are live, and of the kernel's size.
     unsafe { raw(libc::SYS_rt_sigprocmask, [block, set, old, bytes, 0, 0]) };
@@ -194,8 +195,13 @@ pub(crate) fn write_quietly(fd: i32, pieces: [&[u8]; 2]) -> Result<(), i32> {
     // SAFETY: a live set of the kernel's size.
     unsafe { raw(libc::SYS_rt_sigpending, [&raw mut pending as usize, bytes, 0, 0, 0, 0]) };
     let result = write_pieces(fd, pieces, None);
-    if result == Err(libc::EPIPE) && pending & pipe == 0 {
-        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let raised = match result {
+        Err(libc::EPIPE) => bit(libc::SIGPIPE),
+        Err(libc::EFBIG) => bit(libc::SIGXFSZ),
+        _ => 0,
+    };
+    if raised & !pending != 0 {
+        let (set, now) = (&raw const raised as usize, libc::timespec { tv_sec: 0, tv_nsec: 0 });
         // SAFETY: a live set and a live time; nothing is told of the signal.
         unsafe { raw(libc::SYS_rt_sigtimedwait, [set, 0, &raw const now as usize, bytes, 0, 0]) };
     }

@@ -18,6 +18,7 @@ pub(crate) mod stack;
 mod syscall;
 pub(crate) mod thread;
 pub(crate) mod ticks;
+pub(crate) mod timer;
 pub(crate) mod tls;
 pub(crate) mod unwind;
 

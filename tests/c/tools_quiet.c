@@ -6,7 +6,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-static long number_in(const char *path, const char *name)
+static const char *text_of(const char *path)
 {
     static char text[65536];
     FILE *file = fopen(path, "r");
@@ -14,8 +14,21 @@ static long number_in(const char *path, const char *name)
     text[len] = 0;
     if (file)
         fclose(file);
-    const char *found = strstr(text, name);
+    return text;
+}
+
+static long number_in(const char *path, const char *name)
+{
+    const char *found = strstr(text_of(path), name);
     return found ? strtol(found + strlen(name), NULL, 10) : 0;
+}
+
+static long count_in(const char *path, const char *name)
+{
+    long count = 0;
+    for (const char *at = text_of(path); (at = strstr(at, name)) != NULL; at++)
+        count++;
+    return count;
 }
 
 int main(void)
@@ -44,7 +57,7 @@ int main(void)
         if (value.it_interval.tv_usec || value.it_interval.tv_sec || value.it_value.tv_usec || value.it_value.tv_sec)
             printf(" %d", i);
     }
-    printf("; others: %ld; threads: %ld\n", number_in("/proc/self/timers", "ID: "),
+    printf("; others: %ld; threads: %ld\n", count_in("/proc/self/timers", "notify: "),
            number_in("/proc/self/status", "Threads:"));
     return 0;
 }

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "check.h"
 #include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -262,9 +263,12 @@ static void maps(void)
     puts("maps");
 }
 
+static volatile sig_atomic_t signals_seen;
+
 static void on_signal(int number)
 {
     (void)number;
+    signals_seen++;
 }
 
 static void refused(void)
@@ -309,6 +313,82 @@ static void refused(void)
 }
 
 /* A session that has stopped needs nothing but itself for the blocks that live on. */
+/* What is refused leaves files and signals as they were. */
+static void refused_without_a_trace(void)
+{
+    char name[64];
+    memhook_id id = 77, ids[16];
+    int file = memfd_create("data", 0);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", file);
+    SAME(write(file, "kept", 4), 4);
+    signal(SIGUSR2, on_signal);
+    REFUSED(EBUSY, SIZE, .signal = SIGUSR2, .data = name);
+    signal(SIGUSR2, SIG_DFL);
+    for (int i = 0; i < 16; i++)
+        OK(memhook_usage_start(NULL, &ids[i]));
+    REFUSED(ENOSPC, SIZE, .signal = SIGUSR2, .data = name);
+    for (int i = 0; i < 16; i++)
+        OK(memhook_usage_stop(ids[i], NULL));
+    REFUSED(ENOENT, SIZE, .signal = SIGUSR2, .report = "/no/such/folder/file");
+    SAME(lseek(file, 0, SEEK_END), 4);
+    CHECK(signal(SIGUSR2, SIG_DFL) == SIG_DFL);
+    close(file);
+    puts("refused without a trace");
+}
+
+static pthread_barrier_t step;
+
+static void *start_with_signal(void *id)
+{
+    for (int i = 0; i < 2000; i++) {
+        pthread_barrier_wait(&step);
+        memhook_usage_options options = {SIZE, .signal = SIGUSR2};
+        int result = memhook_usage_start(&options, id);
+        CHECK(result == 0 || result == EBUSY);
+        if (result != 0)
+            *(memhook_id *)id = 0;
+        pthread_barrier_wait(&step);
+    }
+    return NULL;
+}
+
+static void signals(void)
+{
+    memhook_usage_options options = {SIZE, .signal = SIGUSR2};
+    memhook_id id, other;
+
+    /* A handler that the program installs later stays. */
+    OK(memhook_usage_start(&options, &id));
+    signal(SIGUSR2, on_signal);
+    stop(id);
+    raise(SIGUSR2);
+    SAME(signals_seen, 1);
+    signal(SIGUSR2, SIG_DFL);
+
+    /* One that is unregistered as a hook has the signal no longer. */
+    OK(memhook_usage_start(&options, &id));
+    OK(memhook_unregister(id));
+    CHECK(signal(SIGUSR2, SIG_DFL) == SIG_IGN);
+    OK(memhook_usage_start(&options, &id));
+    stop(id);
+    signal(SIGUSR2, SIG_DFL);
+
+    /* Of two that begin at the same time one has it. */
+    pthread_t thread;
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_create(&thread, NULL, start_with_signal, &other);
+    for (int i = 0; i < 2000; i++) {
+        pthread_barrier_wait(&step);
+        int result = memhook_usage_start(&options, &id);
+        pthread_barrier_wait(&step);
+        CHECK(result == 0 ? other == 0 : result == EBUSY);
+        OK(memhook_usage_stop(result == 0 ? id : other, NULL));
+    }
+    pthread_join(thread, NULL);
+    signal(SIGUSR2, SIG_DFL);
+    puts("signals");
+}
+
 static void leaky_sessions(void)
 {
     enum { MANY = 300 };
@@ -404,6 +484,14 @@ static void report(void)
     CHECK(strstr(text, "   96-111             1 100% ==================================================\n") != NULL);
     CHECK(strstr(text, " in use| 100 bytes in 1 blocks, of threads: 1\n") != NULL);
     close(file);
+    SAME(memhook_usage_report(id, file), EBADF);
+    SAME(memhook_usage_report(id, file = open("/dev/full", O_WRONLY)), ENOSPC);
+    close(file);
+    int ends[2];
+    OK(pipe(ends));
+    close(ends[0]);
+    SAME(memhook_usage_report(id, ends[1]), EPIPE); /* and no SIGPIPE */
+    close(ends[1]);
     stop(id);
     free(block);
     puts("report");
@@ -438,6 +526,8 @@ int main(void)
     reset();
     budget();
     refused();
+    refused_without_a_trace();
+    signals();
     maps();
     leaky_sessions();
     taken_away();

@@ -177,6 +177,53 @@ static void read_while_running(void)
     puts("read while running");
 }
 
+enum { PLACES = 64, HANDED = 1 << 16 };
+static _Atomic(void *) places[PLACES];
+
+/* Hands blocks on as long as there are places. */
+static void *hand_on(void *unused)
+{
+    for (int i = 0; atomic_load(&running);) {
+        void *none = NULL, *block = malloc(HANDED);
+        while (atomic_load(&running) && !atomic_compare_exchange_weak(&places[i], &none, block))
+            none = NULL;
+        if (none == NULL && atomic_load(&running))
+            i = (i + 1) % PLACES;
+    }
+    return unused;
+}
+
+static void *take_over(void *unused)
+{
+    for (int i = 0; atomic_load(&running);) {
+        void *block = atomic_exchange(&places[i], NULL);
+        free(block);
+        i = block == NULL ? i : (i + 1) % PLACES;
+    }
+    return unused;
+}
+
+/* One thread makes what another frees: what both have in use is read at two moments, and is no sum. */
+static void read_while_handing_on(void)
+{
+    enum { READINGS = 5000, MOST = (PLACES + 2) * HANDED };
+    memhook_id id;
+    OK(memhook_usage_start(NULL, &id));
+    atomic_store(&running, 1);
+    pthread_create(&threads[0], NULL, take_over, NULL);
+    pthread_create(&threads[1], NULL, hand_on, NULL);
+    for (int i = 0; i < READINGS; i++) {
+        memhook_usage usage = read_of(id);
+        CHECK(usage.peak <= MOST + usage.peak_error);
+        CHECK(usage.live_bytes <= MOST + 2 * usage.peak_error);
+    }
+    atomic_store(&running, 0);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    OK(memhook_usage_stop(id, NULL));
+    puts("read while handing on");
+}
+
 int main(void)
 {
     setvbuf(stdout, NULL, _IOLBF, 4096);
@@ -185,5 +232,6 @@ int main(void)
     totals(1);
     the_first_is_silent();
     read_while_running();
+    read_while_handing_on();
     return 0;
 }

@@ -2,9 +2,10 @@
 
 use super::{Report, libmemusage, program, usage};
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use support::{Link, Outcome, build, expect, folder, run};
+use support::{Link, Outcome, build, compile, expect, folder, root, run};
 
 #[test]
 fn functions_count_what_the_program_did() {
@@ -21,6 +22,8 @@ reset
 usage keeps to its budget
 usage exceeds its budget: heap peak 1500 bytes (limit 1499), heap total 1500 bytes (limit 1499), in use 1 blocks (limit 0)
 refused
+refused without a trace
+signals
 maps
 leaky sessions
 taken away
@@ -45,6 +48,7 @@ totals exact, peak within its bound
 totals exact, peak within some bytes
 the first is silent
 read while running
+read while handing on
 ",
         );
     }
@@ -139,6 +143,38 @@ fn a_signal_may_come_at_any_moment() {
     assert!(reports >= 2, "signals that wait are one");
     assert_eq!(text.matches("Beyond libmemusage").count(), reports);
     assert_eq!(text.matches(" bytes of the process are in memory\n").count(), reports);
+}
+
+/// A child opens its own file for each report, and keeps none of them open.
+#[test]
+fn reports_of_a_child_cost_no_descriptors() {
+    let folder = folder("usage-child");
+    let words = format!("usage=signal:USR1,file:{}.%p", folder.join("report").display());
+    let outcome = usage(&words, Command::new(program("usage_signal")).arg("child"));
+    assert_eq!(outcome, Outcome { status: 0, stdout: "0 more\n0 more\n".to_owned(), stderr: String::new() });
+    let reports = fs::read_dir(&folder).unwrap().flatten();
+    let texts = reports.map(|entry| fs::read_to_string(entry.path()).unwrap());
+    let mut counts: Vec<usize> = texts.map(|text| text.matches("Memory usage summary").count()).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 21]);
+}
+
+/// The call that the handler has interrupted may have the allocator's locks: that one is not asked for its view then.
+#[test]
+fn a_signal_handler_may_call_exit() {
+    let below = folder("usage-interrupted").join("below.so");
+    let source = root().join("tests/c/usage_interrupted.c");
+    let below = compile(&source, &below, Link::None).args(["-shared", "-fPIC", "-fno-builtin"]).run();
+    let preload = format!("{} {}", support::library().display(), below.display());
+    let mut command = Command::new(program("usage_signal"));
+    let outcome = run(command.arg("exit").env("LD_PRELOAD", preload).env("MEMHOOK", "usage"));
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (3, ""));
+    assert_eq!(
+        Report(&outcome.stderr).summary("heap peak"),
+        10,
+        "the call that is interrupted has made nothing yet"
+    );
+    assert!(!outcome.stderr.contains("  taken|"), "{}", outcome.stderr);
 }
 
 /// `[heap, stack, time]` of each entry.
@@ -279,6 +315,40 @@ fn files_that_cannot_be_written_are_said_and_left() {
     }
 }
 
+/// What cannot be written to the end is said to be cut, and no signal ends the program for it.
+#[test]
+fn files_that_become_full_are_said_to_be_cut() {
+    let folder = folder("usage-full");
+    let at = |name: &str| folder.join(name).display().to_string();
+    let no_longer = "it is as large as a file may be";
+    for (words, limit, said) in [
+        (
+            "file:/dev/full".to_owned(),
+            libc::RLIM_INFINITY,
+            "the report in its file is not whole: no space left on the device",
+        ),
+        (format!("file:{}", at("report")), 100, &format!("the report in its file is not whole: {no_longer}")),
+        (format!("data:{},buffer:1", at("data")), 4800, &format!("the data file ends here: {no_longer}")),
+    ] {
+        let mut command = Command::new(program("usage_data"));
+        let restrict = move || {
+            let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+            // SAFETY: a live limit, and a call that takes no lock.
+            match unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) } {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: `restrict` allocates nothing.
+        unsafe { command.pre_exec(restrict) };
+        let outcome = usage(&format!("usage={words}"), command.arg("threads"));
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (0, "done\n"), "{words}: {}", outcome.stderr);
+        let lines: Vec<&str> = outcome.stderr.lines().filter(|line| line.starts_with("memhook:")).collect();
+        assert_eq!(lines, [format!("memhook: usage: {said}")], "{words}");
+    }
+    assert!((2..=200).contains(&entries(&folder.join("data")).len()));
+}
+
 /// The timer sees how deep the stack is where nothing is allocated; without MEMUSAGE_NO_TIMER it is asked for.
 #[test]
 fn timer_sees_the_stack_between_calls() {
@@ -297,6 +367,19 @@ fn timer_sees_the_stack_between_calls() {
     command.arg("burn").env("MEMUSAGE_OUTPUT", &file);
     assert_eq!(deep(usage("usage", &mut command)), (true, true, true));
     assert_eq!(deep(usage("usage", command.env("MEMUSAGE_NO_TIMER", ""))), (false, false, false));
+}
+
+/// The program that comes by exec has no handler for the timer's signal.
+#[test]
+fn timer_ends_with_its_program() {
+    let folder = folder("usage-timer-exec");
+    let words = format!("usage=program:sh,file:/dev/null,data:{},timer", folder.join("data").display());
+    let mut command = Command::new("sh");
+    let command = command.args(["-c", "exec \"$0\" burn"]).arg(program("usage_data"));
+    assert_eq!(
+        usage(&words, command),
+        Outcome { status: 0, stdout: "done\n".to_owned(), stderr: String::new() }
+    );
 }
 
 #[test]

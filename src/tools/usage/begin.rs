@@ -50,6 +50,26 @@ impl Start<'_> {
 
     /// Begins to count.
     pub(super) fn begin(&self, complain: Complain) -> Result<memhook_id, c_int> {
+        // What is to be refused is refused before a file is emptied.
+        signal::is_free(self.signal)?;
+        let status = if self.exit_status == 0 { exit::STATUS } else { self.exit_status };
+        let session = Session::take(Setup::new(self.flags, status, self.limits, self.signal))?;
+        match self.put_in_force(session, complain) {
+            Ok(id) => {
+                session.name(id);
+                session.begin_stack(self.stack);
+                signal::begin_timer(session);
+                Ok(id)
+            }
+            Err(error) => {
+                session.end_running();
+                session.leave(1);
+                Err(error)
+            }
+        }
+    }
+
+    fn put_in_force(&self, session: &'static Session, complain: Complain) -> Result<memhook_id, c_int> {
         let mut target = Target::none();
         if let Some(pattern) = self.report {
             match Target::file(pattern) {
@@ -65,6 +85,7 @@ impl Start<'_> {
             }
         }
         let has_data = data.is_some();
+        session.equip(target, data);
         // A file shows every change.
         let batch = match (has_data, self.batch) {
             (true, _) => 0,
@@ -73,30 +94,9 @@ impl Start<'_> {
         };
         let ends = self.flags & MEMHOOK_USAGE_ABORT != 0 && self.limits.which & MEMHOOK_USAGE_PEAK != 0;
         let never_above = if ends { i64::try_from(self.limits.peak).unwrap_or(i64::MAX) } else { i64::MAX };
-        let setup = Setup::new(
-            self.flags,
-            if self.exit_status == 0 { exit::STATUS } else { self.exit_status },
-            self.limits,
-            target,
-            data,
-            self.signal,
-        );
-        let session = Session::take(setup, batch, never_above)?;
-        let started = signal::begin(session).and_then(|()| register(session, has_data));
-        match started {
-            Ok(id) => {
-                session.name(id);
-                session.begin_stack(self.stack);
-                signal::begin_timer(session);
-                Ok(id)
-            }
-            Err(error) => {
-                signal::end(session);
-                session.end_running();
-                session.leave(1);
-                Err(error)
-            }
-        }
+        session.peak.begin(batch, never_above);
+        let former = signal::begin(session)?;
+        register(session, has_data).inspect_err(|_| signal::end(session, former))
     }
 }
 

@@ -230,6 +230,7 @@ pub extern "C" fn memhook_usage_reset(id: memhook_id) -> c_int {
 ///
 /// - `ESRCH`: there is no such session.
 /// - `ENOMEM`: there was no memory for it.
+/// - What write(2) says: the report is not whole. SIGPIPE and SIGXFSZ are not raised.
 ///
 /// # Threads
 ///
@@ -242,8 +243,7 @@ pub extern "C" fn memhook_usage_reset(id: memhook_id) -> c_int {
 pub extern "C" fn memhook_usage_report(id: memhook_id, fd: c_int) -> c_int {
     let Some(hold) = session::named(id) else { return libc::ESRCH };
     let Some(reading) = Reading::of(&hold, false) else { return libc::ENOMEM };
-    report::write(&reading, fd);
-    0
+    report::write(&reading, fd).err().unwrap_or(0)
 }
 
 /// Compares what a session has counted up to now with a budget.
@@ -348,7 +348,7 @@ pub unsafe extern "C" fn memhook_usage_stop(id: memhook_id, usage: *mut memhook_
     }
     hold.end_counting();
     let waited = memhook_synchronize() == 0;
-    signal::end(&hold);
+    signal::end(&hold, libc::SIG_IGN);
     finish_data(&hold);
     let error = match usage.is_null() {
         true => 0,

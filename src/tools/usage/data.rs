@@ -24,6 +24,7 @@
 //! | `writing` | `write` Release    | `write` Acquire     | how much was written |
 
 use super::session::Session;
+use crate::sys::file::permitted;
 use crate::sys::kept::{Kept, write_at};
 use crate::sys::pages;
 use crate::tools::say;
@@ -245,7 +246,9 @@ impl Data {
         // SAFETY: plain numbers without gaps.
         let bytes = unsafe { core::slice::from_raw_parts(at, len) };
         let fd = self.file.fd().ok_or(libc::EBADF)?;
-        write_at(fd, bytes, place as usize * ENTRY)
+        let offset = place as usize * ENTRY;
+        permitted(offset as u64, len as u64)?;
+        write_at(fd, bytes, offset)
     }
 
     /// Writes what is there, and what describes the whole.

@@ -7,6 +7,7 @@
 use super::reading::{Reading, finish_data};
 use super::session::{self, Hold};
 use super::{MEMHOOK_USAGE_AT_EXIT, limits};
+use crate::api::thread::memhook_is_suspended;
 use crate::sys;
 use crate::text::Text;
 use crate::tools::say;
@@ -77,7 +78,9 @@ fn finish_session(session: &Hold) {
     if setup.flags & MEMHOOK_USAGE_AT_EXIT == 0 && setup.limits.which == 0 {
         return;
     }
-    let Some(reading) = Reading::of(session, false) else {
+    // Where a signal handler calls exit, the call that it has interrupted may have the allocator's locks.
+    let interrupted = memhook_is_suspended() != 0;
+    let Some(reading) = Reading::of(session, interrupted) else {
         return say(&[b"usage: no memory for the report"]);
     };
     if setup.flags & MEMHOOK_USAGE_AT_EXIT != 0 {

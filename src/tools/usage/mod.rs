@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `callbacks` | the interceptor |
 //! | `counts` `peak` `sums` | what a thread has counted; the most of all; all threads together |
-//! | `session` | from a start to its stop, and to the end of its last block |
+//! | `session` `before` | from a start to its stop, and to the end of its last block; what was counted before a reset |
 //! | `control` `begin` | the functions of the header; the start |
 //! | `limits` `exit` | budgets; the end of the process |
 //! | `maps` | mmap and its like |
@@ -13,6 +13,7 @@
 //! | `words` | the environment variables |
 
 mod allocator;
+mod before;
 mod begin;
 mod callbacks;
 pub mod control;
@@ -160,7 +161,7 @@ pub struct memhook_usage {
     pub realloc_dec: u64,
     /// Calls of realloc that freed the block.
     pub realloc_free: u64,
-    /// Bytes in use.
+    /// Bytes in use. While several threads go on, twice `peak_error` more or less.
     pub live_bytes: u64,
     /// Blocks in use.
     pub live_blocks: u64,

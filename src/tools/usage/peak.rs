@@ -102,6 +102,12 @@ impl Peak {
         self.now.0.load(Ordering::Relaxed)
     }
 
+    /// The same in a crowd, where it is off by a batch for each thread at most; else a thread tells nothing.
+    pub(super) fn told(&self) -> Option<i64> {
+        // ORDERING [none]: Relaxed. A statistic.
+        (self.alone.load(Ordering::Relaxed) == crowd()).then(|| self.now())
+    }
+
     pub(super) fn check(&self, now: i64) {
         // ORDERING [none]: Relaxed. Set before the session is in force.
         let limit = self.never_above.load(Ordering::Relaxed);
@@ -175,6 +181,9 @@ impl Peak {
         }
         // ORDERING [none]: Relaxed. Statistics.
         self.most.store(self.now(), Ordering::Relaxed);
+        // What a thread has added between the two may be overwritten.
+        // ORDERING [none]: Relaxed. Statistics.
+        self.most.fetch_max(self.now(), Ordering::Relaxed);
         // ORDERING [none]: Relaxed. A statistic.
         self.stack.store(0, Ordering::Relaxed);
     }

@@ -3,7 +3,7 @@
 use super::counts::Kind;
 use super::maps::Way;
 use super::session::Session;
-use super::sums::Boxed;
+use super::sums::{Boxed, Marks};
 use super::*;
 use core::sync::atomic::Ordering;
 
@@ -19,10 +19,18 @@ impl Reading {
     /// `None` where there is no memory. `anywhere`: also in a signal handler, hence without asking the
     /// allocator.
     pub(super) fn of(session: &Session, anywhere: bool) -> Option<Reading> {
+        let marks = Marks::of(session);
         let mut sums = Boxed::of(session)?;
+        // What threads have in use is read one after the other: if several went on meanwhile, all of it together was
+        // perhaps never in use.
+        let error = session.peak.error(sums.threads);
+        let told = session.peak.told().filter(|_| Marks::of(session) != marks);
+        if let Some(told) = told {
+            sums.bound_in_use(told, error as i64);
+        }
         let (live_bytes, live_blocks) = (sums.live_bytes(), sums.live_blocks());
         let mapped_bytes = sums.mapped_bytes();
-        let peak = session.peak.most(sums.in_use());
+        let peak = session.peak.most(told.unwrap_or(sums.in_use()));
         if let Some(before) = session.before() {
             sums.subtract(before);
         }
@@ -41,7 +49,7 @@ impl Reading {
             struct_size: size_of::<memhook_usage>(),
             total: sums.total(),
             peak,
-            peak_error: session.peak.error(sums.threads),
+            peak_error: error,
             stack_peak,
             malloc: calls(Kind::Malloc),
             realloc: calls(Kind::Realloc),

@@ -54,17 +54,29 @@ impl Target {
 
     /// Writes a report.
     pub(super) fn write(&self, reading: &Reading) {
-        let Some(kept) = &self.file else {
-            return write(reading, 2);
+        let to_standard_error = || {
+            // Nobody is left who could be told.
+            let _ = write(reading, 2);
         };
-        // A child of fork has a file of its own, if the name says so.
+        let Some(kept) = &self.file else {
+            return to_standard_error();
+        };
+        // A child of fork has a file of its own, if the name says so, which is open as long as it writes.
         let differs = self.pattern().windows(2).any(|two| two == b"%p" || two == b"%n");
-        let own = if kept.is_own() || !differs { Ok(*kept) } else { self.open() };
-        match own.and_then(|file| file.fd().ok_or(libc::EBADF)) {
-            Ok(fd) => write(reading, fd),
+        let is_childs = differs && !kept.is_own();
+        let file = if is_childs { self.open() } else { Ok(*kept) };
+        match file.and_then(|file| file.fd().map(|fd| (file, fd)).ok_or(libc::EBADF)) {
+            Ok((file, fd)) => {
+                if let Err(error) = write(reading, fd) {
+                    say(&[b"usage: the report in its file is not whole: ", reason(error)]);
+                }
+                if is_childs {
+                    file.close();
+                }
+            }
             Err(error) => {
                 say(&[b"usage: the report comes here, not into its file: ", reason(error)]);
-                write(reading, 2);
+                to_standard_error();
             }
         }
     }
@@ -130,14 +142,18 @@ impl Lines<'_> {
     }
 }
 
-/// Writes a report to a descriptor.
-pub(super) fn write(reading: &Reading, fd: i32) {
+/// Writes a report to a descriptor. An error says that it is not whole.
+pub(super) fn write(reading: &Reading, fd: i32) -> Result<(), i32> {
     let mut buffer = [0; 4096];
-    let mut lines = Lines { text: Text::to(fd, &mut buffer), colours: is_terminal(fd) };
+    let mut lines = Lines { text: Text::quietly_to(fd, &mut buffer), colours: is_terminal(fd) };
     summary(&mut lines, reading);
     histogram(&mut lines, reading);
     beyond(&mut lines, reading);
     lines.text.flush();
+    match lines.text.failure() {
+        0 => Ok(()),
+        error => Err(error),
+    }
 }
 
 fn summary(lines: &mut Lines, reading: &Reading) {

@@ -16,12 +16,13 @@
 //! | `hold`    | `let_go` AcqRel       | `Slot::take` Acquire | the last look at a slot |
 //! | `id`      | `name` Release        | `hold` Acquire      | the setup of a session |
 
+use super::before::Before;
 use super::counts::Counts;
 use super::data::Data;
 use super::peak::Peak;
 use super::report::Target;
 use super::sums::{Boxed, Sums};
-use super::{allocator, memhook_usage_limits};
+use super::{allocator, memhook_usage_limits, signal};
 use crate::abi::*;
 use crate::api::local::{
     Here, memhook_local_create, memhook_local_each, memhook_local_get, memhook_local_known, memhook_thread,
@@ -30,7 +31,7 @@ use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// How many sessions can count at the same time.
 const SLOTS: usize = 16;
@@ -100,10 +101,7 @@ pub(super) struct Session {
     /// Whether the session itself has its hold yet.
     running: AtomicBool,
     pub(super) peak: Peak,
-    /// What had been counted when the session was reset; null: it was not.
-    before: AtomicPtr<Sums>,
-    /// Sums of earlier resets that somebody may be reading.
-    retired: AtomicPtr<Sums>,
+    before: Before,
     setup: UnsafeCell<Setup>,
     link: Link<Session>,
 }
@@ -125,15 +123,8 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// Without a slot yet.
-    pub(super) fn new(
-        flags: u32,
-        exit_status: c_int,
-        limits: memhook_usage_limits,
-        target: Target,
-        data: Option<Data>,
-        signal: c_int,
-    ) -> Setup {
+    /// Without a slot and without files yet.
+    pub(super) fn new(flags: u32, exit_status: c_int, limits: memhook_usage_limits, signal: c_int) -> Setup {
         let thread = if flags & MEMHOOK_THIS_THREAD != 0 { memhook_thread() } else { 0 };
         Setup {
             slot: 0,
@@ -141,8 +132,8 @@ impl Setup {
             thread,
             exit_status,
             limits,
-            target,
-            data,
+            target: Target::none(),
+            data: None,
             allocator: allocator::find(),
             signal,
         }
@@ -191,7 +182,7 @@ pub(super) fn named(id: memhook_id) -> Option<Hold> {
 
 impl Session {
     /// A session that is nobody's, with counts that are zero. It has one use and one hold.
-    pub(super) fn take(setup: Setup, batch: i64, never_above: i64) -> Result<&'static Session, c_int> {
+    pub(super) fn take(setup: Setup) -> Result<&'static Session, c_int> {
         let number = Slot::take()?;
         let setup = Setup { slot: number, ..setup };
         let take = |session: &Session| {
@@ -215,7 +206,6 @@ impl Session {
         };
         // SAFETY: taken by us alone (invariant 1); what is overwritten is given up.
         unsafe { session.setup.get().write(setup) };
-        session.peak.begin(batch, never_above);
         // ORDERING [none]: Relaxed. The session is in nobody's hands yet.
         session.key.store(session.slot_key(), Ordering::Relaxed);
         // ORDERING [none]: Relaxed. As above.
@@ -223,6 +213,19 @@ impl Session {
         // ORDERING [none]: Relaxed. As above.
         session.running.store(true, Ordering::Relaxed);
         Ok(session)
+    }
+
+    /// Gives a session that was taken and is not in force the files that it writes.
+    pub(super) fn equip(&self, target: Target, data: Option<Data>) {
+        // SAFETY: the caller has the only use (invariant 1).
+        let setup = unsafe { &mut *self.setup.get() };
+        (setup.target, setup.data) = (target, data);
+    }
+
+    /// Whether the session is somebody's.
+    pub(super) fn is_taken(&self) -> bool {
+        // ORDERING [none]: Relaxed. Who goes by it decides by an exchange.
+        self.uses.load(Ordering::Relaxed) != 0
     }
 
     /// Gives the session the name by which it is found, which is a use.
@@ -277,6 +280,8 @@ impl Session {
     /// The hook is gone. It takes the name with it, unless that was taken away before.
     pub(super) fn released(&self) {
         self.end_counting();
+        // Unregistered as a hook of the program's own, it has its signals still.
+        signal::end(self, libc::SIG_IGN);
         self.end_running();
         // ORDERING [none]: Relaxed. Decides whose the name's use is.
         let unnamed = self.id.swap(0, Ordering::Relaxed) == 0;
@@ -297,11 +302,7 @@ impl Session {
         let setup = unsafe { &mut *self.setup.get() };
         setup.data = None;
         setup.target = Target::none();
-        // ORDERING [none]: Relaxed. Ordered by the holds.
-        let before = self.before.swap(core::ptr::null_mut(), Ordering::Relaxed);
-        // SAFETY: null, or sums of ours that nobody else knows.
-        unsafe { scratch::free(before.cast()) };
-        self.free_retired();
+        self.before.forget();
         Slot::give(setup.slot);
     }
 
@@ -374,52 +375,14 @@ impl Session {
         // SAFETY: `forget` takes no argument.
         let _ = unsafe { memhook_local_each(self.slot_key(), Some(forget), core::ptr::null_mut()) };
         self.peak.restart(mine);
-        // ORDERING [before]: AcqRel. The sums. Other end: `before`, and another reset.
-        let former = self.before.swap(sums.leak(), Ordering::AcqRel);
-        self.retire(former);
+        // ORDERING [hold]: AcqRel. Who holds the session after this finds the new sums. Other end: `hold`.
+        self.before.replace(sums, || self.holds.fetch_add(0, Ordering::AcqRel) == 2);
         Ok(())
     }
 
-    /// Frees the sums of earlier resets if nobody can be reading them. The caller has a hold.
-    fn retire(&self, former: *mut Sums) {
-        // SAFETY: null, or sums of ours that this reset alone has taken away.
-        if let Some(sums) = unsafe { former.as_mut() } {
-            // ORDERING [none]: Relaxed. The exchange below checks it.
-            let mut first = self.retired.load(Ordering::Relaxed);
-            loop {
-                sums.next = first;
-                // ORDERING [retire]: Release and Relaxed. The link before the place. Other end: `free_retired`.
-                match self.retired.compare_exchange_weak(first, former, Ordering::Release, Ordering::Relaxed)
-                {
-                    Ok(_) => break,
-                    Err(now) => first = now,
-                }
-            }
-        }
-        // ORDERING [hold]: AcqRel. Who holds the session after this finds the new sums. Other end: `hold`.
-        if self.holds.fetch_add(0, Ordering::AcqRel) == 2 {
-            self.free_retired();
-        }
-    }
-
-    fn free_retired(&self) {
-        // ORDERING [retire]: Acquire. Other end: `retire`.
-        let mut at = self.retired.swap(core::ptr::null_mut(), Ordering::Acquire);
-        while !at.is_null() {
-            // SAFETY: sums that were taken away by a reset, and that nobody reads any more.
-            let next = unsafe { (*at).next };
-            // SAFETY: as above.
-            unsafe { scratch::free(at.cast()) };
-            at = next;
-        }
-    }
-
-    /// What had been counted when the session was reset.
+    /// What had been counted when the session was reset. The caller has a hold.
     pub(super) fn before(&self) -> Option<&Sums> {
-        // ORDERING [before]: Acquire. Other end: `reset`.
-        let before = self.before.load(Ordering::Acquire);
-        // SAFETY: null, or sums that are kept as long as somebody holds the session.
-        unsafe { before.as_ref() }
+        self.before.sums()
     }
 }
 

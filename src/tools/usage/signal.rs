@@ -7,15 +7,19 @@ use super::data;
 use super::reading::Reading;
 use super::session::Session;
 use crate::sys::thread::errno_location;
+use crate::sys::{process_id, timer};
 use crate::tools::say;
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// Signals 1 to 64.
 const SIGNALS: usize = 65;
 
 /// Which session a signal is for.
 static SESSIONS: [AtomicPtr<Session>; SIGNALS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; SIGNALS];
+
+/// The process that started the timer, and its number, in the lower half; 0: nobody has.
+static TIMER: AtomicU64 = AtomicU64::new(0);
 
 /// Whether a handler for the signal can be installed; 0: none is asked for.
 pub(super) fn is_possible(signal: c_int) -> bool {
@@ -29,10 +33,18 @@ fn place(signal: c_int) -> Option<&'static AtomicPtr<Session>> {
     SESSIONS.get(usize::try_from(signal).ok()?)
 }
 
-/// Installs the handler that the session asked for.
-pub(super) fn begin(session: &'static Session) -> Result<(), c_int> {
+/// Whether a handler for the signal can be installed now; 0: none is asked for.
+pub(super) fn is_free(signal: c_int) -> Result<(), c_int> {
+    match place(signal) {
+        Some(place) if signal != 0 => kept(|| available(signal, place)).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
+/// Installs the handler that the session asked for; what was done with the signal before.
+pub(super) fn begin(session: &'static Session) -> Result<libc::sighandler_t, c_int> {
     let signal = session.setup().signal;
-    if signal == 0 { Ok(()) } else { install(session, signal, on_report) }
+    if signal == 0 { Ok(libc::SIG_DFL) } else { install(session, signal, on_report) }
 }
 
 /// Starts the timer that the session asked for.
@@ -45,28 +57,71 @@ pub(super) fn begin_timer(session: &'static Session) {
         say(&[b"usage: there is no timer: SIGPROF has a handler"]);
         return;
     }
-    // As often as the kernel can, like libmemusage.
-    timer(1);
+    match timer::start(libc::SIGPROF) {
+        Ok(number) => {
+            let word = u64::from(process_id()) << 32 | number as u64;
+            // ORDERING [none]: Relaxed. Read by who ends the session.
+            TIMER.store(word, Ordering::Relaxed);
+        }
+        Err(_) => say(&[b"usage: there is no timer: the system gives none"]),
+    }
 }
 
-fn timer(microseconds: libc::suseconds_t) {
-    let interval = libc::timeval { tv_sec: 0, tv_usec: microseconds };
-    let value = libc::itimerval { it_interval: interval, it_value: interval };
-    // SAFETY: a live value; the former one is not asked for.
-    unsafe { libc::setitimer(libc::ITIMER_PROF as _, &raw const value, core::ptr::null_mut()) };
+/// Ends the timer, if this process started it: a child of fork has none.
+fn end_timer() {
+    // ORDERING [none]: Relaxed. Decides who ends it.
+    let word = TIMER.swap(0, Ordering::Relaxed);
+    if word >> 32 == u64::from(process_id()) {
+        timer::end(word as u32 as i32);
+    }
 }
 
 type Handler = unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
-fn install(session: &'static Session, signal: c_int, handler: Handler) -> Result<(), c_int> {
-    let place = place(signal).ok_or(libc::EINVAL)?;
+/// With errno as it was.
+fn kept<T>(what: impl FnOnce() -> T) -> T {
     let errno = errno_location();
     // SAFETY: errno of this thread.
     let before = unsafe { errno.read() };
-    let result = exchange(session, signal, handler, place);
+    let result = what();
     // SAFETY: errno of this thread.
     unsafe { errno.write(before) };
     result
+}
+
+fn install(session: &'static Session, signal: c_int, handler: Handler) -> Result<libc::sighandler_t, c_int> {
+    let place = place(signal).ok_or(libc::EINVAL)?;
+    kept(|| exchange(session, signal, handler, place))
+}
+
+/// What is done with the signal.
+fn handler_of(signal: c_int) -> Result<libc::sighandler_t, c_int> {
+    // SAFETY: all zero is a valid value.
+    let mut now: libc::sigaction = unsafe { core::mem::zeroed() };
+    // SAFETY: asks only; the place is writable.
+    match unsafe { libc::sigaction(signal, core::ptr::null(), &raw mut now) } {
+        0 => Ok(now.sa_sigaction),
+        _ => Err(libc::EINVAL),
+    }
+}
+
+fn is_ours(handler: libc::sighandler_t) -> bool {
+    [on_report as *const () as usize, on_timer as *const () as usize].contains(&handler)
+}
+
+/// What is done with a signal that nobody has a handler for, and whose place it is still.
+fn available(signal: c_int, place: &AtomicPtr<Session>) -> Result<(libc::sighandler_t, *mut Session), c_int> {
+    let former = handler_of(signal)?;
+    if !is_ours(former) && ![libc::SIG_DFL, libc::SIG_IGN].contains(&former) {
+        return Err(libc::EBUSY);
+    }
+    // ORDERING [none]: Relaxed. Sessions are never unmapped.
+    let other = place.load(Ordering::Relaxed);
+    // SAFETY: null or a session, never unmapped.
+    if unsafe { other.as_ref() }.is_some_and(Session::is_taken) {
+        return Err(libc::EBUSY);
+    }
+    Ok((former, other))
 }
 
 fn exchange(
@@ -74,25 +129,9 @@ fn exchange(
     signal: c_int,
     handler: Handler,
     place: &AtomicPtr<Session>,
-) -> Result<(), c_int> {
+) -> Result<libc::sighandler_t, c_int> {
     let me = core::ptr::from_ref(session).cast_mut();
-    // SAFETY: all zero is a valid value.
-    let mut former: libc::sigaction = unsafe { core::mem::zeroed() };
-    // SAFETY: asks only; the place is writable.
-    if unsafe { libc::sigaction(signal, core::ptr::null(), &raw mut former) } != 0 {
-        return Err(libc::EINVAL);
-    }
-    let is_ours = former.sa_sigaction == on_report as *const () as usize
-        || former.sa_sigaction == on_timer as *const () as usize;
-    if !is_ours && ![libc::SIG_DFL, libc::SIG_IGN].contains(&former.sa_sigaction) {
-        return Err(libc::EBUSY);
-    }
-    // ORDERING [none]: Relaxed. Sessions are never unmapped.
-    let other = place.load(Ordering::Relaxed);
-    // SAFETY: null or a session, never unmapped.
-    if unsafe { other.as_ref() }.is_some_and(|other| other.hold(0).is_some()) {
-        return Err(libc::EBUSY);
-    }
+    let (former, other) = available(signal, place)?;
     // ORDERING [none]: Relaxed and Relaxed. Decides whose the signal is.
     if place.compare_exchange(other, me, Ordering::Relaxed, Ordering::Relaxed).is_err() {
         return Err(libc::EBUSY);
@@ -105,17 +144,15 @@ fn exchange(
     unsafe { libc::sigfillset(&raw mut action.sa_mask) };
     // SAFETY: a whole action, whose handler stays loaded for ever.
     unsafe { libc::sigaction(signal, &raw const action, core::ptr::null_mut()) };
-    Ok(())
+    Ok(former)
 }
 
-/// Takes the handlers of a session away.
-pub(super) fn end(session: &Session) {
+/// Takes the handlers of a session away, for `handler`. A session that has stopped leaves SIG_IGN: a signal that comes late
+/// is not to end the process.
+pub(super) fn end(session: &Session, handler: libc::sighandler_t) {
     let setup = session.setup();
     let me = core::ptr::from_ref(session).cast_mut();
     let null = core::ptr::null_mut();
-    let errno = errno_location();
-    // SAFETY: errno of this thread.
-    let before = unsafe { errno.read() };
     for signal in [setup.signal, libc::SIGPROF] {
         let Some(place) = place(signal).filter(|_| signal != 0) else { continue };
         // ORDERING [none]: Relaxed and Relaxed. A handler that runs finds the session ended, or not yet.
@@ -123,14 +160,16 @@ pub(super) fn end(session: &Session) {
             continue;
         }
         if signal == libc::SIGPROF && setup.flags & MEMHOOK_USAGE_TIMER != 0 {
-            timer(0);
+            end_timer();
         }
-        // One that comes late is not to end the process.
-        // SAFETY: ignoring a signal has no precondition.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
+        kept(|| {
+            // The program may have a handler of its own there by now.
+            if handler_of(signal).is_ok_and(is_ours) {
+                // SAFETY: SIG_IGN, SIG_DFL, or one of ours, which stays loaded for ever.
+                unsafe { libc::signal(signal, handler) };
+            }
+        });
     }
-    // SAFETY: errno of this thread.
-    unsafe { errno.write(before) };
 }
 
 fn session_of(signal: c_int) -> Option<&'static Session> {

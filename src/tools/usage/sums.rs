@@ -94,6 +94,32 @@ impl Boxed {
     }
 }
 
+/// Numbers that grow with whatever a thread does: where two looks find the same, nothing was done between them.
+#[derive(PartialEq, Eq, Default)]
+pub(super) struct Marks([u64; 4]);
+
+impl Marks {
+    /// Those of all threads together.
+    pub(super) fn of(session: &Session) -> Marks {
+        let mut marks = Marks::default();
+        // SAFETY: `mark` takes the marks as its argument.
+        let _ = unsafe { memhook_local_each(session.slot_key(), Some(mark), (&raw mut marks).cast()) };
+        marks
+    }
+}
+
+unsafe extern "C" fn mark(memory: *mut c_void, _thread: u64, argument: *mut c_void) -> c_int {
+    // SAFETY: a thread's counts, never unmapped.
+    let counts = unsafe { &*memory.cast::<Counts>() };
+    // SAFETY: the marks that `Marks::of` gave.
+    let marks = unsafe { &mut *argument.cast::<Marks>() };
+    let numbers = [&counts.made, &counts.gone, &counts.mapped, &counts.unmapped];
+    for (sum, number) in marks.0.iter_mut().zip(numbers) {
+        *sum = sum.wrapping_add(read(number));
+    }
+    0
+}
+
 unsafe extern "C" fn one(memory: *mut c_void, _thread: u64, argument: *mut c_void) -> c_int {
     // SAFETY: a thread's counts, never unmapped.
     let counts = unsafe { &*memory.cast::<Counts>() };
@@ -232,6 +258,11 @@ impl Sums {
     /// Bytes in use, of the heap and mapped.
     pub(super) fn in_use(&self) -> i64 {
         self.in_use
+    }
+
+    /// It is known that so many bytes are in use, `error` more or less.
+    pub(super) fn bound_in_use(&mut self, bytes: i64, error: i64) {
+        self.in_use = self.in_use.max(bytes.saturating_sub(error)).min(bytes.saturating_add(error));
     }
 
     /// Bytes in use of the heap. Before `subtract`.
