@@ -2438,7 +2438,7 @@ int memhook_check_block(const void *block);
  * 0, or an error number; `errno` itself is never touched. On error nothing has changed.
  *
  * - `EINVAL`: `rule` or `out` is NULL, `struct_size` is no size that this library knows, a
- *   flag is unknown, `per_million` is above 1,000,000, `reserved` is not 0, an object is named by no
+ *   flag or an entry point is unknown, `per_million` is above 1,000,000, `reserved` is not 0, an object is named by no
  *   characters, or no call could fail by this rule.
  * - `ENOENT`: no object that is loaded has this in its path.
  * - `ENOMEM`: there was no memory for the new chain.

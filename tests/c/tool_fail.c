@@ -176,6 +176,7 @@ int main(void)
     r = good, r.flags = MEMHOOK_KEEPS_POINTERS, refused("flags", r, EINVAL);
     r = good, r.per_million = 1000001, refused("per_million", r, EINVAL);
     r = good, r.reserved = 1, refused("reserved", r, EINVAL);
+    r = good, r.entries = 1u << MEMHOOK_ENTRY_COUNT, refused("entries", r, EINVAL);
     r = good, r.object = "x", refused("object_len", r, EINVAL);
     r = good, r.object_len = 1, refused("object", r, EINVAL);
     r = good, r.object = "no such object", r.object_len = 14, refused("no object", r, ENOENT);

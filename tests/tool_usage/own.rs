@@ -364,7 +364,12 @@ fn timer_sees_the_stack_between_calls() {
     assert_eq!(deep(data(&words, "burn", &folder)), (false, false, false));
     assert_eq!(deep(data(&(words + ",timer"), "burn", &folder)), (true, true, true));
     let mut command = Command::new(program("usage_data"));
-    command.arg("burn").env("MEMUSAGE_OUTPUT", &file);
+    command.arg("burn").env("MEMUSAGE_OUTPUT", "x".repeat(5000));
+    let outcome = usage("usage", &mut command);
+    assert!(
+        outcome.stderr.starts_with("memhook: MEMHOOK: usage: there is no data file: the name is too long\n")
+    );
+    command.env("MEMUSAGE_OUTPUT", &file);
     assert_eq!(deep(usage("usage", &mut command)), (true, true, true));
     assert_eq!(deep(usage("usage", command.env("MEMUSAGE_NO_TIMER", ""))), (false, false, false));
 }

@@ -308,7 +308,7 @@ fn find_objects(part: &[u8]) -> Option<[(usize, usize); OBJECTS]> {
 /// 0, or an error number; `errno` itself is never touched. On error nothing has changed.
 ///
 /// - `EINVAL`: `rule` or `out` is NULL, `struct_size` is no size that this library knows, a
-///   flag is unknown, `per_million` is above 1,000,000, `reserved` is not 0, an object is named by no
+///   flag or an entry point is unknown, `per_million` is above 1,000,000, `reserved` is not 0, an object is named by no
 ///   characters, or no call could fail by this rule.
 /// - `ENOENT`: no object that is loaded has this in its path.
 /// - `ENOMEM`: there was no memory for the new chain.
@@ -339,6 +339,7 @@ pub unsafe extern "C" fn memhook_fail_start(rule: *const memhook_fail_rule, out:
     let valid = rule.flags & !MEMHOOK_THIS_THREAD == 0
         && rule.per_million <= 1_000_000
         && rule.reserved == 0
+        && rule.entries >> MEMHOOK_ENTRY_COUNT == 0
         && rule.object.is_null() == (rule.object_len == 0)
         && rule.fails_anything();
     if !valid {

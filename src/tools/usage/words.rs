@@ -34,7 +34,11 @@ fn start(text: &'static [u8], run: bool) -> Result<(), Wrong> {
     let mut room = [0; 4096];
     let mut start: Start = words.start;
     libmemusages_variables(&mut start, &mut room);
-    if let Err(error) = start.begin(&go_on_without) {
+    let go_on = |what: &[u8], error| {
+        go_on_without(what, error);
+        Ok(())
+    };
+    if let Err(error) = start.begin(&go_on) {
         say(&[b"MEMHOOK: usage: not started: ", not_begun(error)]);
     }
     Ok(())
@@ -153,14 +157,17 @@ fn libmemusages_variables<'a>(start: &mut Start<'a>, room: &'a mut [u8]) {
             size.get(..len).and_then(|digits| small(digits, data::LARGEST_BATCH)).unwrap_or(0);
     }
     let output = variable(b"MEMUSAGE_OUTPUT").filter(|name| !name.is_empty() && start.data.is_none());
-    if let Some(name) = output
-        && let Some(to) = room.get_mut(..=name.len())
-        && let Some((_, bytes)) = to.split_last_mut()
-    {
-        bytes.copy_from_slice(name);
-        start.data = Some(DataFile::Name(to));
-        if variable(b"MEMUSAGE_NO_TIMER").is_none() {
-            start.flags |= MEMHOOK_USAGE_TIMER;
+    if let Some(name) = output {
+        if let Some(to) = room.get_mut(..=name.len())
+            && let Some((_, bytes)) = to.split_last_mut()
+        {
+            bytes.copy_from_slice(name);
+            start.data = Some(DataFile::Name(to));
+            if variable(b"MEMUSAGE_NO_TIMER").is_none() {
+                start.flags |= MEMHOOK_USAGE_TIMER;
+            }
+        } else {
+            go_on_without(b"there is no data file: ", libc::ENAMETOOLONG);
         }
     }
     if variable(b"MEMUSAGE_TRACE_MMAP").is_some() {
@@ -175,7 +182,6 @@ fn libmemusages_variables<'a>(start: &mut Start<'a>, room: &'a mut [u8]) {
 }
 
 /// Says that a session goes on without something.
-fn go_on_without(what: &[u8], error: c_int) -> Result<(), c_int> {
+fn go_on_without(what: &[u8], error: c_int) {
     say(&[b"MEMHOOK: usage: ", what, data::reason(error)]);
-    Ok(())
 }
