@@ -330,6 +330,13 @@ fn no_word_of_fork_children() {
     threads("fork");
 }
 
+#[test]
+fn fork_children_give_blocks_back() {
+    let outcome = run(Command::new(build("check_threads", Link::Shared)).arg("looking"));
+    let wanted = "0 children keep what they freed\n";
+    assert_eq!(outcome, Outcome { status: 0, stdout: wanted.into(), stderr: String::new() });
+}
+
 fn malloc_debug() -> Option<PathBuf> {
     let found = library_folders().iter().map(|f| f.join("libc_malloc_debug.so.0")).find(|file| file.exists());
     if found.is_none() {

@@ -251,6 +251,7 @@ fn start(options: &memhook_check_options) -> c_int {
     let mut error = 0;
     if !fills_only {
         strays::prepare();
+        places::prepare();
         if !shelves::prepare(options.quarantine()) {
             error = libc::ENOSPC;
         }
