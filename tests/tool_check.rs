@@ -369,6 +369,16 @@ fn mcheck_answers_as_glibcs_own() {
         assert_eq!(ask(&theirs, "mcheck"), said("mcheck", ["H", "TT"]));
         assert_eq!(ask(&theirs, "pedantic"), said("mcheck_pedantic", ["H", "TT"]));
     }
+    // NULL in place of a function brings the message and the abort back.
+    let again = |library: &Path| {
+        let outcome = ask(library, "again");
+        (outcome.status, outcome.stdout, outcome.stderr.is_empty())
+    };
+    let aborted = (ABORTED, "0, told \n".to_owned(), false);
+    assert_eq!(again(&library()), aborted);
+    if let Some(theirs) = malloc_debug() {
+        assert_eq!(again(&theirs), aborted);
+    }
     // Without either, the functions are there and do nothing.
     let nothing = run(Command::new(&program).arg("mcheck").env_remove("LD_PRELOAD"));
     assert_eq!(nothing, Outcome { status: 0, stdout: "mcheck -1\n".into(), stderr: String::new() });
