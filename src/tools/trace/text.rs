@@ -140,7 +140,10 @@ pub(super) unsafe extern "C" fn after_alloc(
     if call.entry == MEMHOOK_ENTRY_PVALLOC {
         size = size.checked_next_multiple_of(trace.page()).unwrap_or(size);
     }
-    trace.line(local, call.caller as usize, Tail::new(b'+').address(block as usize).size(size).end());
+    // What glibc calls a realloc that fails, also one of nothing.
+    let resizes = matches!(call.entry, MEMHOOK_ENTRY_REALLOC | MEMHOOK_ENTRY_REALLOCARRAY);
+    let sign = if block.is_null() && resizes { b'!' } else { b'+' };
+    trace.line(local, call.caller as usize, Tail::new(sign).address(block as usize).size(size).end());
 }
 
 pub(super) unsafe extern "C" fn before_free(call: *const memhook_call, user: *mut c_void) {
