@@ -1,11 +1,14 @@
 /* memhook_trace_start and memhook_trace_stop: what they refuse, several at once, while threads allocate. */
 #include <errno.h>
+#include <fcntl.h>
 #include <memhook.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static memhook_trace_options options(const char *path, uint32_t flags)
 {
@@ -69,7 +72,8 @@ static void in_callback(const memhook_call *call, void *block, void *user)
     (void)block;
     if (call->requested == 5005) {
         memhook_trace_counts counts = {.struct_size = sizeof counts};
-        printf("inside a callback: %d\n", memhook_trace_stop(*(memhook_id *)user, &counts) == EINPROGRESS);
+        int error = memhook_trace_stop(*(memhook_id *)user, &counts);
+        printf("inside a callback: %d, %d bytes\n", error == EINPROGRESS, counts.bytes > 60);
     }
 }
 
@@ -122,6 +126,22 @@ int main(void)
     atomic_store(&stop, 1);
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
+
+    /* What has ended does not go on in the middle. */
+    char text[4096];
+    if (mkfifo("calls.pipe", 0600) != 0)
+        return 3;
+    int reader = open("calls.pipe", O_RDONLY | O_NONBLOCK);
+    printf("a pipe with another reader:%s", start("calls.pipe", 0, &id) == 0 ? "" : " not started");
+    make(5007);
+    printf(" %d before,", read(reader, text, sizeof text) > 60);
+    close(reader);
+    make(5008);
+    reader = open("calls.pipe", O_RDONLY | O_NONBLOCK);
+    make(5009);
+    memhook_trace_stop(id, &counts);
+    printf(" %d after, %d missing\n", read(reader, text, sizeof text) > 0, (int)counts.missing);
+    close(reader);
 
     memhook_observer observer = {.struct_size = sizeof observer, .after_alloc = in_callback, .user = &id};
     memhook_id other;

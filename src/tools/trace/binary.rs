@@ -120,14 +120,19 @@ impl Trace {
         self.each_local(step, (&raw mut visit).cast());
     }
 
-    fn count_missing(&self) {
+    /// How many records are missing, of all threads.
+    pub(super) fn missing_records(&self) -> u64 {
         let mut missing = 0;
         self.each_binary(&mut |local| {
             // ORDERING [none]: Relaxed. A statistic.
             missing += local.missing.load(Ordering::Relaxed);
         });
+        missing
+    }
+
+    fn count_missing(&self) {
         // ORDERING [none]: Relaxed. A statistic.
-        self.missing.store(missing, Ordering::Relaxed);
+        self.missing.store(self.missing_records(), Ordering::Relaxed);
     }
 
     /// Gives up what a fork child has of its parent's chunks.

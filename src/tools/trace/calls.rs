@@ -198,6 +198,7 @@ pub unsafe extern "C" fn memhook_trace_stop(id: memhook_id, counts: *mut memhook
     if trace.id.compare_exchange(id, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
         return libc::ESRCH;
     }
+    let now = if counts.is_null() { (0, 0) } else { trace.counts() };
     let result = memhook_unregister(id);
     if matches!(result, libc::ENOMEM | libc::EBUSY | libc::ENOSPC) {
         // ORDERING [none]: Relaxed. It can be stopped again.
@@ -207,7 +208,7 @@ pub unsafe extern "C" fn memhook_trace_stop(id: memhook_id, counts: *mut memhook
     if !counts.is_null() {
         // ORDERING [none]: Relaxed. Statistics.
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let (bytes, missing) = (read(&trace.bytes), read(&trace.missing));
+        let (bytes, missing) = if result == 0 { (read(&trace.bytes), read(&trace.missing)) } else { now };
         let found = memhook_trace_counts { struct_size: size_of::<memhook_trace_counts>(), bytes, missing };
         // SAFETY: not NULL (the caller's contract).
         unsafe { counts.write(found) };

@@ -37,7 +37,7 @@
 //! | `window`   | `Windows::prepare` AcqRel   | `Windows::copy` Acquire | the mapping; and, to and from `wait`, whether a line waits |
 
 use super::held::{CLOSED, List};
-use super::output::{Output, Way};
+use super::output::Output;
 use crate::sys::pages;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -392,9 +392,7 @@ impl Windows {
         let at = self.position.0.fetch_add(last.len() as u64, Ordering::Relaxed) & !LATE;
         // ORDERING [none]: Relaxed. As above.
         let end = self.end.load(Ordering::Relaxed);
-        if output.way() == Way::Stream {
-            let _ = output.write([last, &[]], 0);
-        } else if at + last.len() as u64 <= end {
+        if at + last.len() as u64 <= end {
             self.write(at, [last, &[]], output);
             output.set_length(at + last.len() as u64);
         } else {
