@@ -22,9 +22,9 @@ pub const MEMHOOK_TRACE_UNWIND: u32 = 0x400;
 pub struct memhook_trace_options {
     /// `sizeof(memhook_trace_options)`.
     pub struct_size: usize,
-    /// The file. `%p` stands for the process id, `%e` for the name of the executable, `%n` for the first
-    /// number, from 0, with which there is no such file yet, `%%` for a percent sign. `/dev/stdout` and
-    /// `/dev/stderr` are the descriptors 1 and 2. At most 4,095 bytes.
+    /// The file; a relative name is one in the folder that is current at the start. `%p` stands for the process id,
+    /// `%e` for the name of the executable, `%n` for the first number, from 0, with which there is no such file yet,
+    /// `%%` for a percent sign. `/dev/stdout` and `/dev/stderr` are the descriptors 1 and 2. At most 4,095 bytes.
     pub path: *const c_char,
     /// `MEMHOOK_TRACE_BINARY`, `MEMHOOK_TRACE_LITERAL`, `MEMHOOK_TRACE_UNWIND`; `MEMHOOK_THIS_THREAD` for the calling thread's calls
     /// only; or 0.

@@ -1,7 +1,7 @@
 //! Traces of allocations: the text of glibc's mtrace, and a compact binary form.
 //!
-//! Both are observers that write to a mapped file: nothing is lost when the process is killed, no thread
-//! waits for another. What is particular to each is in `text` and `binary`.
+//! Both are observers that write to a mapped file: what stands there is not lost when the process is killed, no
+//! thread waits for another. What is particular to each is in `text` and `binary`.
 //!
 //! # Runs
 //!

@@ -14,8 +14,8 @@
 //! A window that is to come is filled with zeroes and mapped by who passes a certain point of the one before,
 //! and takes the slot of an older one. That is unmapped if nobody is copying into it, else later.
 //! Lines that come to a window which is not filled yet wait in a list, and are copied by who has
-//! mapped it, or by who put them there and finds it mapped then. Where nothing can be mapped, lines are written by
-//! pwrite(2).
+//! mapped it, or by who put them there and finds it mapped then; if the process is killed before, they are lost.
+//! Where nothing can be mapped, lines are written by pwrite(2).
 //!
 //! # Invariants
 //!
