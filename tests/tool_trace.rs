@@ -784,6 +784,10 @@ done
                 assert!(text.ends_with("= End\n") && text.contains(" 0x138a\n"), "{text}");
             }
         }
+        for form in ["fork.0", "fork.1"] {
+            let shown: Vec<_> = traces(&folder, form).iter().map(|path| sizes(path)).collect();
+            assert_eq!(shown, [[(1001, 100)], [(1002, 100)]], "{form}");
+        }
         let text = fs::read_to_string(folder.join("calls.thread")).unwrap();
         assert!(text.contains(" 0x138b\n") && !text.contains(" 0x40\n"), "{text}");
         let text = fs::read_to_string(folder.join("calls.inside")).unwrap();

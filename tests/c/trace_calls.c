@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static memhook_trace_options options(const char *path, uint32_t flags)
@@ -92,6 +93,20 @@ int main(void)
     static char longer[5000];
     memset(longer, 'x', sizeof longer - 1);
     printf(" %s\n", name(start(longer, 0, &id)));
+
+    fflush(stdout);
+    /* A child of a thread that has not allocated since the start. */
+    for (int i = 0; i < 2; i++) {
+        if (start(i ? "fork.1" : "fork.0", i ? MEMHOOK_TRACE_BINARY : 0, &id) != 0)
+            return 4;
+        pid_t child = fork();
+        for (int times = 0; times < 100; times++)
+            make(child ? 1001 : 1002);
+        if (child == 0)
+            _exit(0);
+        waitpid(child, NULL, 0);
+        memhook_trace_stop(id, NULL);
+    }
 
     printf("literal: %s", name(start("calls.%x", MEMHOOK_TRACE_LITERAL, &id)));
     make(5001);

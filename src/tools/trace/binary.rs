@@ -4,7 +4,7 @@ use super::chunk::{Chunk, HEAD, KIND_HEAD};
 use super::output::Way;
 use super::places;
 use super::record::{Local, REALLOC_BEGINS, REALLOC_ENDS, Record, SPECIAL};
-use super::{Trace, dispatched};
+use super::{NONE, Trace, dispatched};
 use crate::abi::*;
 use crate::api::hooks::memhook_unregister;
 use crate::api::local::memhook_thread;
@@ -20,8 +20,10 @@ impl Trace {
         // SAFETY: null, or zeroed memory of this thread, which is never unmapped.
         let local = unsafe { local.as_ref() }?;
         let session = self.session();
+        // In a fork child there is none yet, which is what a thread's fresh memory says too.
         // ORDERING [none]: Relaxed. Written by this thread.
-        if local.session.load(Ordering::Relaxed) == session { Some(local) } else { self.renew_binary(local) }
+        let is_known = session != NONE && local.session.load(Ordering::Relaxed) == session;
+        if is_known { Some(local) } else { self.renew_binary(local) }
     }
 
     #[cold]

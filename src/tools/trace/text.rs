@@ -8,7 +8,7 @@ use super::line::Tail;
 use super::output::Way;
 use super::places::{self, Short};
 use super::windows::Announced;
-use super::{Trace, dispatched};
+use super::{NONE, Trace, dispatched};
 use crate::abi::*;
 use crate::api::next::memhook_usable_size;
 use core::cell::Cell;
@@ -35,8 +35,9 @@ impl Trace {
         // SAFETY: null, or zeroed memory of this thread, which is never unmapped.
         let local = unsafe { local.as_ref() }?;
         let session = self.session();
+        // In a fork child there is none yet, which is what a thread's fresh memory says too.
         // ORDERING [none]: Relaxed. Written by this thread.
-        if local.session.load(Ordering::Relaxed) == session {
+        if session != NONE && local.session.load(Ordering::Relaxed) == session {
             return Some(local);
         }
         self.renew(local)
