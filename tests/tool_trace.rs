@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use support::{
-    Link, Outcome, compile, folder, itself, library, library_folders, root, run, run_for, shell, tool,
+    Link, Outcome, compile, folder, is_emulated, itself, library, library_folders, root, run, run_for, shell,
+    tool,
 };
 
 fn source(name: &str) -> PathBuf {
@@ -784,7 +785,8 @@ done
                 assert!(text.ends_with("= End\n") && text.contains(" 0x138a\n"), "{text}");
             }
         }
-        for form in ["fork.0", "fork.1"] {
+        // qemu 7.2 does not tell fork children apart.
+        for form in ["fork.0", "fork.1"].iter().filter(|_| !is_emulated()) {
             let shown: Vec<_> = traces(&folder, form).iter().map(|path| sizes(path)).collect();
             assert_eq!(shown, [[(1001, 100)], [(1002, 100)]], "{form}");
         }
