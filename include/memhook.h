@@ -916,9 +916,9 @@ typedef struct memhook_trace_options {
    */
   size_t struct_size;
   /**
-   * The file. `%p` stands for the process id, `%e` for the name of the executable, `%n` for the first
-   * number, from 0, with which there is no such file yet, `%%` for a percent sign. `/dev/stdout` and
-   * `/dev/stderr` are the descriptors 1 and 2. At most 4,095 bytes.
+   * The file; a relative name is one in the folder that is current at the start. `%p` stands for the process id,
+   * `%e` for the name of the executable, `%n` for the first number, from 0, with which there is no such file yet,
+   * `%%` for a percent sign. `/dev/stdout` and `/dev/stderr` are the descriptors 1 and 2. At most 4,095 bytes.
    */
   const char *path;
   /**

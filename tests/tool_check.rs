@@ -330,6 +330,13 @@ fn no_word_of_fork_children() {
     threads("fork");
 }
 
+#[test]
+fn fork_children_give_blocks_back() {
+    let outcome = run(Command::new(build("check_threads", Link::Shared)).arg("looking"));
+    let wanted = "0 children keep what they freed\n";
+    assert_eq!(outcome, Outcome { status: 0, stdout: wanted.into(), stderr: String::new() });
+}
+
 fn malloc_debug() -> Option<PathBuf> {
     let found = library_folders().iter().map(|f| f.join("libc_malloc_debug.so.0")).find(|file| file.exists());
     if found.is_none() {
@@ -361,6 +368,16 @@ fn mcheck_answers_as_glibcs_own() {
     if let Some(theirs) = malloc_debug() {
         assert_eq!(ask(&theirs, "mcheck"), said("mcheck", ["H", "TT"]));
         assert_eq!(ask(&theirs, "pedantic"), said("mcheck_pedantic", ["H", "TT"]));
+    }
+    // NULL in place of a function brings the message and the abort back.
+    let again = |library: &Path| {
+        let outcome = ask(library, "again");
+        (outcome.status, outcome.stdout, outcome.stderr.is_empty())
+    };
+    let aborted = (ABORTED, "0, told \n".to_owned(), false);
+    assert_eq!(again(&library()), aborted);
+    if let Some(theirs) = malloc_debug() {
+        assert_eq!(again(&theirs), aborted);
     }
     // Without either, the functions are there and do nothing.
     let nothing = run(Command::new(&program).arg("mcheck").env_remove("LD_PRELOAD"));

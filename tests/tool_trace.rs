@@ -11,7 +11,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use support::{Link, Outcome, compile, folder, itself, library, library_folders, root, run, run_for, tool};
+use support::{
+    Link, Outcome, compile, folder, is_emulated, itself, library, library_folders, root, run, run_for, shell,
+    tool,
+};
 
 fn source(name: &str) -> PathBuf {
     root().join(format!("tests/c/{name}.c"))
@@ -500,6 +503,47 @@ fn a_descriptor_that_the_program_closed_is_no_longer_ours() {
     }
 }
 
+/// Nor is the current folder the one in which a relative name was meant.
+#[test]
+fn a_program_that_goes_elsewhere_is_still_traced() {
+    for word in ["trace=t", "trace=t,binary"] {
+        let (_, outcome, mut shown) = process("moved", word, &["moves"]);
+        assert_eq!((outcome.status, outcome.stdout.as_str(), outcome.stderr.as_str()), (0, "done\n", ""));
+        shown.sort();
+        assert_eq!(shown, [vec![(3003, 100), (3004, 60_000)], vec![(3005, 100)]], "{word}");
+    }
+}
+
+/// What the program has closed is not taken for the trace, also where there is no room for a high descriptor.
+#[test]
+fn a_standard_descriptor_is_never_the_traces() {
+    let folder = folder("trace-standard");
+    program("trace_process", &folder, &[]);
+    let script = "ulimit -n 100; exec env LD_PRELOAD=\"$1\" MEMHOOK=trace=t ./trace_process standard 2>&-";
+    let outcome = run(shell(script).arg("sh").arg(library()).current_dir(&folder));
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (0, "standard error is closed\n"));
+    assert_eq!(sizes(&folder.join("t")), [(1001, 100)]);
+}
+
+/// Standard error may be a file, with what others wrote and write.
+#[test]
+fn standard_error_is_shared() {
+    let folder = folder("trace-shared");
+    program("trace_process", &folder, &[]);
+    for (to, before) in [(">", ""), (">>", "before\n")] {
+        let file = folder.join("log");
+        fs::write(&file, "before\n").unwrap();
+        let script =
+            format!("exec env LD_PRELOAD=\"$1\" MEMHOOK=trace=/dev/stderr ./trace_process both 2{to}log");
+        let outcome = run(shell(&script).arg("sh").arg(library()).current_dir(&folder));
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (0, "done\n"));
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with(&format!("{before}= Start\n")), "{text}");
+        let count = |what: &str| text.lines().filter(|line| line.contains(what)).count();
+        assert_eq!((count("own "), count(" 0x3e9")), (100, 100), "{text}");
+    }
+}
+
 /// One clear line, and the program goes on.
 #[test]
 fn a_file_that_cannot_be_written_is_named() {
@@ -713,7 +757,12 @@ fn traces_are_started_and_stopped_by_calls() {
         let folder = folder(&format!("trace-calls-{link:?}"));
         let program = compile(&source("trace_calls"), &folder.join("program"), link).run();
         let outcome = run(Command::new(program).current_dir(&folder));
-        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+        let pipe = "memhook: trace: calls.pipe: ";
+        let said = format!(
+            "{pipe}nobody reads from it any more: what the program does from here on is not in it\n\
+             {pipe}4 records are missing at its end\n"
+        );
+        assert_eq!((outcome.status, outcome.stderr), (0, said));
         assert_eq!(
             outcome.stdout,
             "\
@@ -721,7 +770,8 @@ refused: EINVAL EINVAL EINVAL EINVAL EINVAL EINVAL EINVAL EINVAL ENOENT EISDIR E
 literal: 0 0 1 bytes, 0 missing; again: ESRCH
 0 0 0 0 0 0 0 0 at once; one more: EBUSY
 this thread: 0
-inside a callback: 1
+a pipe with another reader: 1 before, 0 after, 4 missing
+inside a callback: 1, 1 bytes
 done
 "
         );
@@ -734,6 +784,11 @@ done
                 let text = fs::read_to_string(&path).unwrap();
                 assert!(text.ends_with("= End\n") && text.contains(" 0x138a\n"), "{text}");
             }
+        }
+        // qemu 7.2 does not tell fork children apart.
+        for form in ["fork.0", "fork.1"].iter().filter(|_| !is_emulated()) {
+            let shown: Vec<_> = traces(&folder, form).iter().map(|path| sizes(path)).collect();
+            assert_eq!(shown, [[(1001, 100)], [(1002, 100)]], "{form}");
         }
         let text = fs::read_to_string(folder.join("calls.thread")).unwrap();
         assert!(text.contains(" 0x138b\n") && !text.contains(" 0x40\n"), "{text}");

@@ -9,14 +9,28 @@ fn checked(result: isize) -> Result<usize, i32> {
 
 /// Opens a file. `path` ends with NUL. The descriptor is closed on exec.
 pub(crate) fn open(path: &[u8], flags: i32, mode: u32) -> Result<i32, i32> {
+    open_in(libc::AT_FDCWD, path, flags, mode)
+}
+
+/// The same, a path that does not begin with a slash being one in the folder that `folder` is a descriptor of.
+pub(crate) fn open_in(folder: i32, path: &[u8], flags: i32, mode: u32) -> Result<i32, i32> {
     if path.last() != Some(&0) {
         return Err(libc::EINVAL);
     }
     let flags = (flags | libc::O_CLOEXEC) as usize;
-    let at = libc::AT_FDCWD as usize;
+    let at = folder as usize;
     // SAFETY: the path is a live string ended by NUL (above).
     let fd = unsafe { raw(libc::SYS_openat, [at, path.as_ptr() as usize, flags, mode as usize, 0, 0]) };
     checked(fd).map(|fd| fd as i32)
+}
+
+/// The path of the current folder, not ended by NUL; how many bytes it has, 0 where it has none that leads there.
+pub(crate) fn current_folder(buffer: &mut [u8]) -> usize {
+    let (at, len) = (buffer.as_mut_ptr() as usize, buffer.len());
+    // SAFETY: the pointer and the length are those of a live slice.
+    let bytes = checked(unsafe { raw(libc::SYS_getcwd, [at, len, 0, 0, 0, 0]) }).unwrap_or(0);
+    // The kernel counts the NUL.
+    if buffer.first() == Some(&b'/') { bytes.saturating_sub(1) } else { 0 }
 }
 
 /// Closes a descriptor of our own.

@@ -105,6 +105,12 @@ int main(void)
     reports = 0;
     printf("; repaired: block %s, all %zu, inside %s, older %s\n", name(memhook_check_block(at)),
            memhook_check_all(), name(memhook_check_block(at + 1)), name(memhook_check_block(older)));
+    char saved[64];
+    memcpy(saved, at - 64, 64);
+    memset(at - 64, 0, 64);
+    printf("zeroes before it: block %s, all %zu\n", name(memhook_check_block(at)), memhook_check_all());
+    memcpy(at - 64, saved, 64);
+    reports = 0;
     at[26] = 1;
     do_free(at), told("overflow");
     do_free(at), told("double free");

@@ -49,6 +49,16 @@ int main(int argc, char **argv)
         statuses();
         return 0;
     }
+    if (argc > 1 && strcmp(argv[1], "again") == 0) {
+        int first = mcheck(tell);
+        mcheck(NULL);
+        unsigned char *block = do_malloc(24);
+        block[24] ^= 1;
+        printf("%d, told %s\n", first, told);
+        fflush(stdout);
+        do_free(block);
+        return 1;
+    }
     int pedantic = argc > 1 && strcmp(argv[1], "pedantic") == 0;
     int started = pedantic ? mcheck_pedantic(tell) : mcheck(tell);
     printf("%s %d\n", pedantic ? "mcheck_pedantic" : "mcheck", started);

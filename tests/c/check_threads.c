@@ -94,6 +94,48 @@ static void child(void)
     exit(memhook_check_all() != 0 || faults != 0);
 }
 
+/* A child has none of the threads that looked when it was forked: what it frees goes back. */
+static int keeps_blocks(void)
+{
+    for (int i = 0; i < 100; i++) {
+        char *volatile block = malloc(200000);
+        memset(block, 1, 200000);
+        free(block);
+    }
+    struct mallinfo2 now = mallinfo2();
+    return now.uordblks + now.hblkhd > 10000000;
+}
+
+static void *look(void *unused)
+{
+    while (running)
+        memhook_check_all();
+    return unused;
+}
+
+static int forks_while_looking(void)
+{
+    pthread_t thread;
+    int keep = 0, status;
+    running = 1;
+    for (int i = 0; i < 1000; i++)
+        places[i % PLACES] = malloc(100);
+    if (pthread_create(&thread, NULL, look, NULL))
+        return 3;
+    for (int i = 0; i < 60; i++) {
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(keeps_blocks());
+        status = 1;
+        waitpid(pid, &status, 0);
+        keep += status != 0;
+    }
+    running = 0;
+    pthread_join(thread, NULL);
+    printf("%d children keep what they freed\n", keep);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     int switches = argc > 1 && strcmp(argv[1], "switch") == 0;
@@ -102,6 +144,8 @@ int main(int argc, char **argv)
     pthread_t threads[THREADS];
     if (!switches && memhook_check_start(&options))
         return 2;
+    if (argc > 1 && strcmp(argv[1], "looking") == 0)
+        return forks_while_looking();
     running = THREADS;
     for (uintptr_t i = 0; i < THREADS; i++)
         if (pthread_create(&threads[i], NULL, work, (void *)(i + 1)))

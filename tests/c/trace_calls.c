@@ -1,11 +1,15 @@
 /* memhook_trace_start and memhook_trace_stop: what they refuse, several at once, while threads allocate. */
 #include <errno.h>
+#include <fcntl.h>
 #include <memhook.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static memhook_trace_options options(const char *path, uint32_t flags)
 {
@@ -69,7 +73,8 @@ static void in_callback(const memhook_call *call, void *block, void *user)
     (void)block;
     if (call->requested == 5005) {
         memhook_trace_counts counts = {.struct_size = sizeof counts};
-        printf("inside a callback: %d\n", memhook_trace_stop(*(memhook_id *)user, &counts) == EINPROGRESS);
+        int error = memhook_trace_stop(*(memhook_id *)user, &counts);
+        printf("inside a callback: %d, %d bytes\n", error == EINPROGRESS, counts.bytes > 60);
     }
 }
 
@@ -88,6 +93,20 @@ int main(void)
     static char longer[5000];
     memset(longer, 'x', sizeof longer - 1);
     printf(" %s\n", name(start(longer, 0, &id)));
+
+    fflush(stdout);
+    /* A child of a thread that has not allocated since the start. */
+    for (int i = 0; i < 2; i++) {
+        if (start(i ? "fork.1" : "fork.0", i ? MEMHOOK_TRACE_BINARY : 0, &id) != 0)
+            return 4;
+        pid_t child = fork();
+        for (int times = 0; times < 100; times++)
+            make(child ? 1001 : 1002);
+        if (child == 0)
+            _exit(0);
+        waitpid(child, NULL, 0);
+        memhook_trace_stop(id, NULL);
+    }
 
     printf("literal: %s", name(start("calls.%x", MEMHOOK_TRACE_LITERAL, &id)));
     make(5001);
@@ -122,6 +141,22 @@ int main(void)
     atomic_store(&stop, 1);
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
+
+    /* What has ended does not go on in the middle. */
+    char text[4096];
+    if (mkfifo("calls.pipe", 0600) != 0)
+        return 3;
+    int reader = open("calls.pipe", O_RDONLY | O_NONBLOCK);
+    printf("a pipe with another reader:%s", start("calls.pipe", 0, &id) == 0 ? "" : " not started");
+    make(5007);
+    printf(" %d before,", read(reader, text, sizeof text) > 60);
+    close(reader);
+    make(5008);
+    reader = open("calls.pipe", O_RDONLY | O_NONBLOCK);
+    make(5009);
+    memhook_trace_stop(id, &counts);
+    printf(" %d after, %d missing\n", read(reader, text, sizeof text) > 0, (int)counts.missing);
+    close(reader);
 
     memhook_observer observer = {.struct_size = sizeof observer, .after_alloc = in_callback, .user = &id};
     memhook_id other;

@@ -47,6 +47,9 @@ int main(void)
     size_t volatile much = (size_t)PTRDIFF_MAX - 4096, more = SIZE_MAX;
     block = malloc(much);
     block = calloc(more, 2);
+    block = realloc(NULL, much);
+    block = reallocarray(NULL, much, 1);
+    block = reallocarray(NULL, more, 2);
     block = malloc(40);
     void *failed = realloc(block, much);
     if (failed != NULL)

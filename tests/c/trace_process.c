@@ -105,6 +105,29 @@ int main(int argc, char **argv)
                 length += lseek(own[i], 0, SEEK_END);
         printf("own file: %ld bytes\n", (long)length);
         return 0;
+    } else if (strcmp(what, "moves") == 0) {
+        /* The same with the current folder, and then a child. */
+        make(3003, 100);
+        if (chdir("/") != 0)
+            return 3;
+        for (int fd = 3; fd < 1024; fd++)
+            close(fd);
+        make(3004, 60000);
+        pid_t child = fork();
+        if (child == 0) {
+            make(3005, 100);
+            _exit(0);
+        }
+        wait_for(child);
+    } else if (strcmp(what, "standard") == 0) {
+        make(1001, 100);
+        printf("standard error is %s\n", fcntl(2, F_GETFD) < 0 ? "closed" : "open");
+        return 0;
+    } else if (strcmp(what, "both") == 0) {
+        for (int i = 0; i < 100; i++) {
+            make(1001, 1);
+            fprintf(stderr, "own %d\n", i);
+        }
     } else if (strcmp(what, "large") == 0) {
         make(4001, 200000);
     } else {

@@ -45,15 +45,23 @@ impl<'t> Events<'t> {
         }
     }
 
-    /// Opens the chunks that begin before the next event of those that are open.
-    fn open_chunks(&mut self) {
+    /// Opens the chunks that begin before the next event of those that are open. Stops before one of a thread whose
+    /// event waits, in an earlier chunk: which of `waiting` that is.
+    fn open_chunks(&mut self) -> Option<usize> {
         while let Some(chunk) = self.trace.chunks.get(self.next) {
             let first = self.order.peek().map(|Reverse((ticks, _))| *ticks);
             let waits = self.waiting.front().is_some();
             if first.is_some_and(|first| first < chunk.ticks)
                 || (first.is_none() && waits && !self.is_near(chunk.ticks))
             {
-                return;
+                return None;
+            }
+            let of_same = |&(_, index, _): &(u64, usize, u64)| {
+                self.event(index).is_some_and(|event| event.thread == chunk.thread)
+            };
+            let before = self.waiting.iter().position(of_same);
+            if before.is_some() {
+                return before;
             }
             let index = self.next;
             self.next += 1;
@@ -70,6 +78,7 @@ impl<'t> Events<'t> {
             }
             self.advance(index);
         }
+        None
     }
 
     /// Whether a time is near enough to who waits first.
@@ -142,7 +151,11 @@ impl Iterator for Events<'_> {
             if let Some((_, index, _)) = ready.and_then(|place| self.waiting.remove(place)) {
                 return self.give(index);
             }
-            self.open_chunks();
+            // Who waited, and whose thread goes on: in each thread the order is exact.
+            if let Some(place) = self.open_chunks() {
+                let (_, index, _) = self.waiting.remove(place)?;
+                return self.give(index);
+            }
             let next = self.order.peek().map(|Reverse((ticks, _))| *ticks);
             // Who has waited long enough: there was a free that is not in the file.
             if self.waiting.front().is_some() && next.is_none_or(|ticks| !self.is_near(ticks)) {

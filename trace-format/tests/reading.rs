@@ -202,6 +202,17 @@ fn a_block_is_not_made_before_it_was_given_back() {
     assert_eq!(order, [1, 2, 1, 1]);
 }
 
+/// However long an event waits for another thread's, those of its own thread stand behind it.
+#[test]
+fn a_thread_goes_on_in_its_next_chunk() {
+    let first = Records::default().malloc(10, 0x1000, 1).malloc(1000, 0x1000, 1).malloc(1, 0x2000, 1);
+    let second = Records::default().malloc(10, 0x3000, 1);
+    let trace =
+        read(&[head(), chunk(2, 1, 0, 0, &first.bytes, true), chunk(2, 1, 1, 2000, &second.bytes, true)]);
+    let order: Vec<u64> = blocks(&trace).iter().map(|&(_, block, _)| block).collect();
+    assert_eq!(order, [0x1000, 0x1000, 0x2000, 0x3000]);
+}
+
 #[test]
 fn a_realloc_that_ends_in_the_next_chunk() {
     let first = Records::default().malloc(10, 0x1000, 1).call(13, 0, 1, Some(0x1000), 50);

@@ -90,8 +90,9 @@ pub(super) const ROUND: usize = 16;
 pub(super) const ZONE_BYTE: u8 = 0xd7;
 const ZONE_WORD: u64 = 0x0101_0101_0101_0101 * ZONE_BYTE as u64;
 
-/// Words that are not the seal of any state with more than a chance of 2^-64.
-const CHANGING: u64 = 0;
+/// Words that are not the seal of any state with more than a chance of 2^-64. None is what a program is likely to write
+/// over one; this one fits into an instruction.
+const CHANGING: u64 = 0xffff_ffff_a6e3_59d1;
 const LIVE: u64 = 0xa5c3_96e7_d21b_8f4d;
 const FREED: u64 = 0x93d1_b8f6_4c2e_a597;
 

@@ -17,27 +17,27 @@ pub(super) const TAIL: c_int = 3;
 const NEW_BYTE: u8 = 0x93;
 
 fn begin(function: Option<settings::Status>, flags: u32) -> c_int {
-    let quiet = if function.is_some() { MEMHOOK_CHECK_QUIET } else { 0 };
     let options = memhook_check_options {
-        flags: flags | quiet | MEMHOOK_CHECK_FILL_NEW,
+        flags: flags | MEMHOOK_CHECK_FILL_NEW,
         new_byte: NEW_BYTE,
         ..memhook_check_options::USUAL
     };
-    match start(&options) {
-        0 => {}
-        libc::EALREADY if is_on() && function.is_some() => settings::be_quiet(),
-        libc::EALREADY if is_on() => return 0,
-        _ => return -1,
+    match start(&options, function) {
+        0 => 0,
+        libc::EALREADY if is_on() => {
+            settings::set_status(function);
+            0
+        }
+        _ => -1,
     }
-    settings::set_status(function);
-    0
 }
 
 // cbindgen leaves these out of the header by the attribute: <mcheck.h> declares them.
 
 /// `mcheck`: checks blocks from now on. `function` is called instead of a message and abort.
 ///
-/// Unlike glibc's it may be called at any time, and may be called again to change the function.
+/// Unlike glibc's it may be called at any time, and may be called again to change the function: NULL brings back what
+/// is done without one.
 ///
 /// # Returns
 ///

@@ -226,7 +226,7 @@ fn is_on() -> bool {
     STATE.load(Ordering::Relaxed) == ON
 }
 
-fn start(options: &memhook_check_options) -> c_int {
+fn start(options: &memhook_check_options, status: Option<settings::Status>) -> c_int {
     // ORDERING [state]: Acquire and Relaxed. What the last start left. Other end: below, and `stop`.
     if STATE.compare_exchange(OFF, BUSY, Ordering::Acquire, Ordering::Relaxed).is_err() {
         return libc::EALREADY;
@@ -242,7 +242,7 @@ fn start(options: &memhook_check_options) -> c_int {
     let extra = settings.fresh.is_some() || settings.is_pedantic || settings.frames > 1;
     settings.put_in_force();
     settings::set_handler(options.handler, options.user);
-    settings::set_status(None);
+    settings::set_status(status);
     let tables = match (fills_only, extra) {
         (true, _) => [Some(fill::table(settings.poison, options.flags)), None],
         (_, true) => [Some(hooks::table::<true>(settings.frames > 1)), Some(strays::table())],
@@ -251,6 +251,7 @@ fn start(options: &memhook_check_options) -> c_int {
     let mut error = 0;
     if !fills_only {
         strays::prepare();
+        places::prepare();
         if !shelves::prepare(options.quarantine()) {
             error = libc::ENOSPC;
         }
@@ -343,7 +344,7 @@ pub unsafe extern "C" fn memhook_check_start(options: *const memhook_check_optio
         // SAFETY: of the size that it says (the caller's contract).
         asked = unsafe { options.read() };
     }
-    if asked.is_valid() { start(&asked) } else { libc::EINVAL }
+    if asked.is_valid() { start(&asked, None) } else { libc::EINVAL }
 }
 
 /// Ends what `memhook_check_start()`, the environment, or `mcheck()` began. Blocks that live on are looked at when

@@ -136,8 +136,29 @@ fn remove(cell: Cell) {
     }
 }
 
-/// How many look at cells.
-static LOOKS: AtomicUsize = AtomicUsize::new(0);
+/// How many look at cells. In a page that the kernel empties in fork children, which do not have the threads that
+/// looked; where it has no such page, in `LOOKS_OF_ALL`.
+static LOOKS: AtomicPtr<AtomicUsize> = AtomicPtr::new(core::ptr::null_mut());
+static LOOKS_OF_ALL: AtomicUsize = AtomicUsize::new(0);
+
+/// Must be called before the first cell is made.
+pub(super) fn prepare() {
+    // ORDERING [none]: Relaxed. Only who starts the tool writes it.
+    if LOOKS.load(Ordering::Relaxed).is_null() {
+        let page = pages::map_wiped_on_fork(pages::PAGE)
+            .map_or((&raw const LOOKS_OF_ALL).cast_mut(), |page| page.cast());
+        // ORDERING [none]: Relaxed. The hooks are registered afterwards.
+        LOOKS.store(page, Ordering::Relaxed);
+    }
+}
+
+fn looks() -> &'static AtomicUsize {
+    // ORDERING [none]: Relaxed. Written before the hooks were registered.
+    let known = LOOKS.load(Ordering::Relaxed);
+    // SAFETY: null, or what `prepare` stored, which is never unmapped; what the kernel does to it in a fork child is
+    // a store of 0.
+    unsafe { known.as_ref() }.unwrap_or(&LOOKS_OF_ALL)
+}
 
 /// Keeps what it finds from being given back.
 pub(super) struct Look(());
@@ -145,7 +166,7 @@ pub(super) struct Look(());
 impl Look {
     pub(super) fn new() -> Look {
         // ORDERING [none]: Relaxed. The fence below.
-        LOOKS.fetch_add(1, Ordering::Relaxed);
+        looks().fetch_add(1, Ordering::Relaxed);
         // ORDERING [look-fence]: SeqCst. Counted before a bit is read. Other end: `give_back`.
         fence(Ordering::SeqCst);
         Look(())
@@ -165,7 +186,8 @@ impl Look {
 
     /// The last cell whose header stands at `address` or before.
     pub(super) fn last_before(&self, address: usize) -> Option<Cell> {
-        let at = Index::of(address);
+        // Pointers that are none may lead anywhere.
+        let at = Index::of(address.min((1 << ADDRESS_BITS) - 1));
         for number in (0..=at.branch).rev() {
             let Some(branch) = ROOT.get(number).and_then(slot) else { continue };
             let first = if number == at.branch { at.leaf } else { LEAVES - 1 };
@@ -193,8 +215,10 @@ impl Look {
 
 impl Drop for Look {
     fn drop(&mut self) {
-        // ORDERING [look]: Release. Our looks before a cell is given back. Other end: `drain`.
-        LOOKS.fetch_sub(1, Ordering::Release);
+        // A signal handler may have made this a fork child in the middle.
+        let less = |count: usize| count.checked_sub(1);
+        // ORDERING [look]: Release and Relaxed. Our looks before a cell is given back. Other end: `drain`.
+        let _ = looks().fetch_update(Ordering::Release, Ordering::Relaxed, less);
         drain();
     }
 }
@@ -248,7 +272,7 @@ pub(super) fn give_back(cell: Cell, whole: *mut u8) {
     // ORDERING [look-fence]: SeqCst. The bit is clear before looks are counted. Other end: `Look::new`.
     fence(Ordering::SeqCst);
     // ORDERING [look]: Acquire. The last looks at the cell. Other end: `Look::drop`.
-    if LOOKS.load(Ordering::Acquire) == 0 {
+    if looks().load(Ordering::Acquire) == 0 {
         // SAFETY: memory of the backend that nobody uses or looks at any more.
         return unsafe { memhook_backend_free(whole.cast()) };
     }
@@ -262,7 +286,7 @@ pub(super) fn take_away(cell: Cell) -> bool {
     // ORDERING [look-fence]: SeqCst. The bit is clear before looks are counted. Other end: `Look::new`.
     fence(Ordering::SeqCst);
     // ORDERING [look]: Acquire. The last looks at the cell. Other end: `Look::drop`.
-    let free = LOOKS.load(Ordering::Acquire) == 0;
+    let free = looks().load(Ordering::Acquire) == 0;
     if !free {
         let _ = insert(cell);
     }
@@ -303,7 +327,7 @@ fn drain() {
     // ORDERING [look-fence]: SeqCst. Their bits were clear before looks are counted. Other end: `Look::new`.
     fence(Ordering::SeqCst);
     // ORDERING [look]: Acquire. The last looks at them. Other end: `Look::drop`.
-    let free = LOOKS.load(Ordering::Acquire) == 0;
+    let free = looks().load(Ordering::Acquire) == 0;
     while at != 0 {
         let cell = Cell::at(at);
         // SAFETY: taken from the list, in nobody's hands but ours.

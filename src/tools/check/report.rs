@@ -27,9 +27,9 @@ const LONGEST: usize = 4096;
 #[cold]
 #[inline(never)]
 pub(super) fn deliver(fault: &Fault, finder: Finder) {
-    let action = settings::action();
     let (handler, user) = settings::handler();
     let status = settings::status();
+    let action = if status.is_some() { 0 } else { settings::action() };
     let mut room = [0; LONGEST];
     let mut text = Text::cut(&mut room);
     if action & MEMHOOK_CHECK_MESSAGE != 0 || handler.is_some() {

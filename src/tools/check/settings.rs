@@ -42,12 +42,6 @@ impl Settings {
     }
 }
 
-/// From now on the function that mcheck was given does what is done.
-pub(super) fn be_quiet() {
-    // ORDERING [none]: Relaxed. The function follows.
-    ACTION.store(super::MEMHOOK_CHECK_QUIET, Ordering::Relaxed);
-}
-
 /// `MEMHOOK_CHECK_` bits.
 pub(super) fn action() -> u32 {
     // ORDERING [none]: Relaxed. Published by the registration.
@@ -96,7 +90,7 @@ pub(super) fn handler() -> (memhook_check_fn, *mut c_void) {
     (unsafe { core::mem::transmute::<*mut (), memhook_check_fn>(function) }, user)
 }
 
-/// The function that `mcheck` was given.
+/// The function that `mcheck` was given: what it does is done in place of what was asked for.
 pub(super) fn set_status(function: Option<Status>) {
     let function = function.map_or(core::ptr::null_mut(), |function| function as *mut ());
     // ORDERING [handler]: Release. What the program wrote before. Other end: `status`.

@@ -24,7 +24,7 @@ fn start(text: &'static [u8], run: bool) -> Result<(), Wrong> {
 }
 
 fn begin(who: &[u8], options: &memhook_check_options) {
-    match super::start(options) {
+    match super::start(options, None) {
         0 => {}
         libc::EALREADY => say(&[who, b": blocks are being checked already"]),
         _ => say(&[who, b": no memory to start it"]),

@@ -4,7 +4,7 @@ use super::chunk::{Chunk, HEAD, KIND_HEAD};
 use super::output::Way;
 use super::places;
 use super::record::{Local, REALLOC_BEGINS, REALLOC_ENDS, Record, SPECIAL};
-use super::{Trace, dispatched};
+use super::{NONE, Trace, dispatched};
 use crate::abi::*;
 use crate::api::hooks::memhook_unregister;
 use crate::api::local::memhook_thread;
@@ -20,8 +20,10 @@ impl Trace {
         // SAFETY: null, or zeroed memory of this thread, which is never unmapped.
         let local = unsafe { local.as_ref() }?;
         let session = self.session();
+        // In a fork child there is none yet, which is what a thread's fresh memory says too.
         // ORDERING [none]: Relaxed. Written by this thread.
-        if local.session.load(Ordering::Relaxed) == session { Some(local) } else { self.renew_binary(local) }
+        let is_known = session != NONE && local.session.load(Ordering::Relaxed) == session;
+        if is_known { Some(local) } else { self.renew_binary(local) }
     }
 
     #[cold]
@@ -120,14 +122,19 @@ impl Trace {
         self.each_local(step, (&raw mut visit).cast());
     }
 
-    fn count_missing(&self) {
+    /// How many records are missing, of all threads.
+    pub(super) fn missing_records(&self) -> u64 {
         let mut missing = 0;
         self.each_binary(&mut |local| {
             // ORDERING [none]: Relaxed. A statistic.
             missing += local.missing.load(Ordering::Relaxed);
         });
+        missing
+    }
+
+    fn count_missing(&self) {
         // ORDERING [none]: Relaxed. A statistic.
-        self.missing.store(missing, Ordering::Relaxed);
+        self.missing.store(self.missing_records(), Ordering::Relaxed);
     }
 
     /// Gives up what a fork child has of its parent's chunks.

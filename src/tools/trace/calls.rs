@@ -22,9 +22,9 @@ pub const MEMHOOK_TRACE_UNWIND: u32 = 0x400;
 pub struct memhook_trace_options {
     /// `sizeof(memhook_trace_options)`.
     pub struct_size: usize,
-    /// The file. `%p` stands for the process id, `%e` for the name of the executable, `%n` for the first
-    /// number, from 0, with which there is no such file yet, `%%` for a percent sign. `/dev/stdout` and
-    /// `/dev/stderr` are the descriptors 1 and 2. At most 4,095 bytes.
+    /// The file; a relative name is one in the folder that is current at the start. `%p` stands for the process id,
+    /// `%e` for the name of the executable, `%n` for the first number, from 0, with which there is no such file yet,
+    /// `%%` for a percent sign. `/dev/stdout` and `/dev/stderr` are the descriptors 1 and 2. At most 4,095 bytes.
     pub path: *const c_char,
     /// `MEMHOOK_TRACE_BINARY`, `MEMHOOK_TRACE_LITERAL`, `MEMHOOK_TRACE_UNWIND`; `MEMHOOK_THIS_THREAD` for the calling thread's calls
     /// only; or 0.
@@ -198,6 +198,7 @@ pub unsafe extern "C" fn memhook_trace_stop(id: memhook_id, counts: *mut memhook
     if trace.id.compare_exchange(id, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
         return libc::ESRCH;
     }
+    let now = if counts.is_null() { (0, 0) } else { trace.counts() };
     let result = memhook_unregister(id);
     if matches!(result, libc::ENOMEM | libc::EBUSY | libc::ENOSPC) {
         // ORDERING [none]: Relaxed. It can be stopped again.
@@ -207,7 +208,7 @@ pub unsafe extern "C" fn memhook_trace_stop(id: memhook_id, counts: *mut memhook
     if !counts.is_null() {
         // ORDERING [none]: Relaxed. Statistics.
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let (bytes, missing) = (read(&trace.bytes), read(&trace.missing));
+        let (bytes, missing) = if result == 0 { (read(&trace.bytes), read(&trace.missing)) } else { now };
         let found = memhook_trace_counts { struct_size: size_of::<memhook_trace_counts>(), bytes, missing };
         // SAFETY: not NULL (the caller's contract).
         unsafe { counts.write(found) };

@@ -1,7 +1,7 @@
 //! Traces of allocations: the text of glibc's mtrace, and a compact binary form.
 //!
-//! Both are observers that write to a mapped file: nothing is lost when the process is killed, no thread
-//! waits for another. What is particular to each is in `text` and `binary`.
+//! Both are observers that write to a mapped file: what stands there is not lost when the process is killed, no
+//! thread waits for another. What is particular to each is in `text` and `binary`.
 //!
 //! # Runs
 //!
@@ -61,6 +61,9 @@ const NONE: u64 = 0;
 const BEGINNING: u64 = 1;
 /// It could not.
 const MUTE: u64 = 2;
+
+/// The number of bytes of a stream that cannot be written to any more: more than any may have.
+const STREAM_ENDED: u64 = u64::MAX / 2;
 
 /// What a trace was asked to do.
 struct Settings {
@@ -233,11 +236,13 @@ impl Trace {
             self.begin_binary(forked)?;
         } else {
             self.windows.begin(settings.most);
-            let line = [&b"= Start\n"[..], &[]];
+            let line: &[u8] = b"= Start\n";
             if self.output.way() == Way::Stream {
-                self.output.write(line, 0).inspect_err(|_| self.output.close())?;
+                if self.may_stream(line.len() as u64) {
+                    self.output.write([line, &[]], 0).inspect_err(|_| self.output.close())?;
+                }
             } else {
-                self.windows.put(line, &AtomicU64::new(0), &self.output, &|_| false);
+                self.windows.put([line, &[]], &AtomicU64::new(0), &self.output, &|_| false);
             }
         }
         // ORDERING [session]: Release. The file and what belongs to it. Other end: `session`.
@@ -306,7 +311,7 @@ impl Trace {
     fn may_stream(&self, len: u64) -> bool {
         // ORDERING [none]: Relaxed. Only the sum matters.
         let before = self.bytes.fetch_add(len, Ordering::Relaxed);
-        before.saturating_add(len) <= self.settings().most
+        before.saturating_add(len) <= self.settings().most.min(STREAM_ENDED - 1)
     }
 
     /// A stream cannot be written to any more.
@@ -314,7 +319,7 @@ impl Trace {
     fn stop_stream(&self, error: c_int) {
         self.output.fail(error);
         // ORDERING [none]: Relaxed. From here on nothing fits.
-        self.bytes.store(u64::MAX / 2, Ordering::Relaxed);
+        self.bytes.store(STREAM_ENDED, Ordering::Relaxed);
     }
 
     /// The end: no callback runs any more. Nothing is done to a parent's file.
@@ -329,16 +334,29 @@ impl Trace {
         } else {
             // ORDERING [none]: Relaxed. No callback runs.
             self.missing.store(self.missing_lines(), Ordering::Relaxed);
-            // SAFETY: no callback runs.
-            unsafe { self.windows.finish(b"= End\n", &self.output) };
+            let line: &[u8] = b"= End\n";
+            if self.output.way() == Way::Mapped {
+                // SAFETY: no callback runs.
+                unsafe { self.windows.finish(line, &self.output) };
+            } else if self.may_stream(line.len() as u64) {
+                let _ = self.output.write([line, &[]], 0);
+            }
         }
-        let length = self.output.descriptor().and_then(crate::sys::file::status).map_or(0, |s| s.bytes);
         // ORDERING [none]: Relaxed. No callback runs.
-        self.bytes.store(length, Ordering::Relaxed);
+        self.bytes.store(self.output.length(), Ordering::Relaxed);
         self.say_missing();
         self.output.close();
         // ORDERING [none]: Relaxed. No callback runs.
         self.alive().store(NONE, Ordering::Relaxed);
+    }
+
+    /// While it goes on: how long the file is, and how many records are missing.
+    fn counts(&self) -> (u64, u64) {
+        if self.session() <= MUTE {
+            return (0, 0);
+        }
+        let missing = if self.is_binary() { self.missing_records() } else { self.missing_lines() };
+        (self.output.length(), missing)
     }
 
     fn say_missing(&self) {

@@ -65,6 +65,8 @@ pub(super) struct Output {
 
 struct Known {
     path: Path,
+    /// The current folder when the trace began: relative names are names in there, wherever the program goes.
+    folder: Path,
     identity: (u64, u64),
     way: Way,
     is_regular: bool,
@@ -113,11 +115,17 @@ impl Output {
         // SAFETY: the caller's contract.
         let known = unsafe { &mut *self.known.get() };
         known.path = Path::new();
-        let fd = open_by(pattern, &mut known.path)?;
+        let folder = if pattern.forked { Folder::open(&known.folder) } else { Folder::CURRENT };
+        let fd = open_by(pattern, &folder, &mut known.path)?;
+        if !pattern.forked {
+            known.folder = Folder::current();
+        }
         let status = file::status(fd).inspect_err(|_| file::close(fd))?;
         known.identity = status.identity;
         let system = file::system(fd).map_or(0, |(kind, _)| kind);
-        let is_stream = !status.is_regular || REMOTE.contains(&system);
+        // Others write to a standard descriptor too, and the file has what they wrote.
+        let is_shared = standard(pattern.text).is_some();
+        let is_stream = !status.is_regular || is_shared || REMOTE.contains(&system);
         known.is_regular = status.is_regular;
         known.way = if is_stream { Way::Stream } else { Way::Mapped };
         known.spare = if IN_PLACE.contains(&system) { 0 } else { SPARE };
@@ -141,7 +149,9 @@ impl Output {
             return Ok(fd);
         }
         let how = if known.way == Way::Mapped { libc::O_RDWR } else { libc::O_WRONLY | libc::O_APPEND };
-        let new = high(file::open(known.path.with_nul(), how | libc::O_NONBLOCK | libc::O_NOCTTY, 0)?);
+        let folder = Folder::open(&known.folder);
+        let how = how | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let new = high(folder.file(&known.path, how, 0)?);
         if !ours(new) {
             file::close(new);
             return Err(libc::EBADF);
@@ -177,6 +187,11 @@ impl Output {
         file::write_pieces(fd, pieces, Some(offset))
     }
 
+    /// How long the file is.
+    pub(super) fn length(&self) -> u64 {
+        self.descriptor().map_or(0, |fd| self.known().length(fd))
+    }
+
     /// Cuts the file.
     pub(super) fn set_length(&self, bytes: u64) {
         if let (Way::Mapped, Ok(fd)) = (self.way(), self.descriptor()) {
@@ -208,9 +223,14 @@ impl Output {
     }
 }
 
+/// A second descriptor, high up if there is room; no standard one, which others write to.
+fn duplicate(fd: i32) -> Result<i32, i32> {
+    file::duplicate(fd, LEAST).or_else(|_| file::duplicate(fd, 3))
+}
+
 /// Moves a descriptor up, if there is room.
 fn high(fd: i32) -> i32 {
-    match file::duplicate(fd, LEAST) {
+    match duplicate(fd) {
         Ok(new) => {
             file::close(fd);
             new
@@ -219,18 +239,57 @@ fn high(fd: i32) -> i32 {
     }
 }
 
-fn open_by(pattern: &Pattern, path: &mut Path) -> Result<i32, i32> {
-    let Pattern { text, literal, forked } = *pattern;
-    let has = |mark: &[u8]| !literal && text.windows(2).any(|two| two == mark);
-    let standard = match text {
+/// Where relative names begin.
+struct Folder(i32);
+
+impl Folder {
+    /// Where the program is at this moment.
+    const CURRENT: Folder = Folder(libc::AT_FDCWD);
+
+    /// The path of that; empty where there is none.
+    fn current() -> Path {
+        let (mut name, mut path) = ([0; 4096], Path::new());
+        let len = file::current_folder(&mut name);
+        // Too long or unknown, it is none.
+        let _ = path.copy(name.get(..len).unwrap_or(&[]));
+        path
+    }
+
+    /// The folder of this path; the current one where it is not to be had.
+    fn open(path: &Path) -> Folder {
+        let how = libc::O_PATH | libc::O_DIRECTORY;
+        file::open(path.with_nul(), how, 0).map_or(Folder::CURRENT, Folder)
+    }
+
+    fn file(&self, path: &Path, flags: i32, mode: u32) -> Result<i32, i32> {
+        file::open_in(self.0, path.with_nul(), flags, mode)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.0 >= 0 {
+            file::close(self.0);
+        }
+    }
+}
+
+/// The descriptor that a name stands for which every process has.
+fn standard(name: &[u8]) -> Option<i32> {
+    match name {
         b"/dev/stdout" => Some(1),
         b"/dev/stderr" => Some(2),
         _ => None,
-    };
-    if let Some(fd) = standard {
+    }
+}
+
+fn open_by(pattern: &Pattern, folder: &Folder, path: &mut Path) -> Result<i32, i32> {
+    let Pattern { text, literal, forked } = *pattern;
+    let has = |mark: &[u8]| !literal && text.windows(2).any(|two| two == mark);
+    if let Some(fd) = standard(text) {
         path.copy(text)?;
         // A fork child goes on where its parent writes: it has been told to share it.
-        return file::duplicate(fd, LEAST).or_else(|_| file::duplicate(fd, 3));
+        return duplicate(fd);
     }
     let numbered = has(b"%n");
     let process = u64::from(sys::process_id());
@@ -251,8 +310,8 @@ fn open_by(pattern: &Pattern, path: &mut Path) -> Result<i32, i32> {
             }
         }
         let how = if is_first && !numbered { 0 } else { libc::O_EXCL };
-        match open_one(path, how) {
-            Err(libc::EEXIST) if number + 1 < TRIES => tidy(path),
+        match open_one(folder, path, how) {
+            Err(libc::EEXIST) if number + 1 < TRIES => tidy(folder, path),
             result => return result,
         }
     }
@@ -260,22 +319,21 @@ fn open_by(pattern: &Pattern, path: &mut Path) -> Result<i32, i32> {
 }
 
 /// Opens one file; `EEXIST` where another name must be found.
-fn open_one(path: &Path, how: i32) -> Result<i32, i32> {
+fn open_one(folder: &Folder, path: &Path, how: i32) -> Result<i32, i32> {
     // Opening a pipe for reading too would be seen at its other end: look first.
-    if let Ok(fd) = file::open(path.with_nul(), libc::O_PATH, 0) {
+    if let Ok(fd) = folder.file(path, libc::O_PATH, 0) {
         let status = file::status(fd);
         file::close(fd);
         if status.is_ok_and(|status| !status.is_regular) {
-            let fd =
-                high(file::open(path.with_nul(), libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0)?);
+            let fd = high(folder.file(path, libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0)?);
             file::make_blocking(fd);
             return Ok(fd);
         }
     }
     let flags = libc::O_CREAT | libc::O_NONBLOCK | libc::O_NOCTTY | how;
-    let fd = match file::open(path.with_nul(), libc::O_RDWR | flags, 0o666) {
+    let fd = match folder.file(path, libc::O_RDWR | flags, 0o666) {
         // What may not be read can still be written to.
-        Err(libc::EACCES | libc::EINVAL) => file::open(path.with_nul(), libc::O_WRONLY | flags, 0o666)?,
+        Err(libc::EACCES | libc::EINVAL) => folder.file(path, libc::O_WRONLY | flags, 0o666)?,
         result => result?,
     };
     let fd = high(fd);
@@ -295,8 +353,8 @@ fn open_one(path: &Path, how: i32) -> Result<i32, i32> {
 }
 
 /// Cuts off what this process had readied in a file before it called exec, and not used.
-fn tidy(path: &Path) {
-    let Ok(fd) = file::open(path.with_nul(), libc::O_RDWR | libc::O_NONBLOCK | libc::O_NOCTTY, 0) else {
+fn tidy(folder: &Folder, path: &Path) {
+    let Ok(fd) = folder.file(path, libc::O_RDWR | libc::O_NONBLOCK | libc::O_NOCTTY, 0) else {
         return;
     };
     let status = file::status(fd).ok().filter(|status| status.is_regular && status.bytes > 0);

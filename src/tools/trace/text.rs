@@ -8,7 +8,7 @@ use super::line::Tail;
 use super::output::Way;
 use super::places::{self, Short};
 use super::windows::Announced;
-use super::{Trace, dispatched};
+use super::{NONE, Trace, dispatched};
 use crate::abi::*;
 use crate::api::next::memhook_usable_size;
 use core::cell::Cell;
@@ -35,8 +35,9 @@ impl Trace {
         // SAFETY: null, or zeroed memory of this thread, which is never unmapped.
         let local = unsafe { local.as_ref() }?;
         let session = self.session();
+        // In a fork child there is none yet, which is what a thread's fresh memory says too.
         // ORDERING [none]: Relaxed. Written by this thread.
-        if local.session.load(Ordering::Relaxed) == session {
+        if session != NONE && local.session.load(Ordering::Relaxed) == session {
             return Some(local);
         }
         self.renew(local)
@@ -140,7 +141,10 @@ pub(super) unsafe extern "C" fn after_alloc(
     if call.entry == MEMHOOK_ENTRY_PVALLOC {
         size = size.checked_next_multiple_of(trace.page()).unwrap_or(size);
     }
-    trace.line(local, call.caller as usize, Tail::new(b'+').address(block as usize).size(size).end());
+    // What glibc calls a realloc that fails, also one of nothing.
+    let resizes = matches!(call.entry, MEMHOOK_ENTRY_REALLOC | MEMHOOK_ENTRY_REALLOCARRAY);
+    let sign = if block.is_null() && resizes { b'!' } else { b'+' };
+    trace.line(local, call.caller as usize, Tail::new(sign).address(block as usize).size(size).end());
 }
 
 pub(super) unsafe extern "C" fn before_free(call: *const memhook_call, user: *mut c_void) {

@@ -14,8 +14,8 @@
 //! A window that is to come is filled with zeroes and mapped by who passes a certain point of the one before,
 //! and takes the slot of an older one. That is unmapped if nobody is copying into it, else later.
 //! Lines that come to a window which is not filled yet wait in a list, and are copied by who has
-//! mapped it, or by who put them there and finds it mapped then. Where nothing can be mapped, lines are written by
-//! pwrite(2).
+//! mapped it, or by who put them there and finds it mapped then; if the process is killed before, they are lost.
+//! Where nothing can be mapped, lines are written by pwrite(2).
 //!
 //! # Invariants
 //!
@@ -37,7 +37,7 @@
 //! | `window`   | `Windows::prepare` AcqRel   | `Windows::copy` Acquire | the mapping; and, to and from `wait`, whether a line waits |
 
 use super::held::{CLOSED, List};
-use super::output::{Output, Way};
+use super::output::Output;
 use crate::sys::pages;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -392,9 +392,7 @@ impl Windows {
         let at = self.position.0.fetch_add(last.len() as u64, Ordering::Relaxed) & !LATE;
         // ORDERING [none]: Relaxed. As above.
         let end = self.end.load(Ordering::Relaxed);
-        if output.way() == Way::Stream {
-            let _ = output.write([last, &[]], 0);
-        } else if at + last.len() as u64 <= end {
+        if at + last.len() as u64 <= end {
             self.write(at, [last, &[]], output);
             output.set_length(at + last.len() as u64);
         } else {
