@@ -27,7 +27,8 @@ static void statuses(void)
 {
     unsigned char *block = do_malloc(24);
     puts(show("not started", mprobe(block)));
-    printf("mcheck %d, again %d\n", mcheck(tell), mcheck(tell));
+    int first = mcheck(tell), again = mcheck(tell);
+    printf("mcheck %d, again %d, pedantic by now %d\n", first, again, mcheck_pedantic(tell));
     block = do_malloc(100);
     puts(show("sound", mprobe(block)));
     do_free(block);

@@ -24,7 +24,7 @@ fn begin(function: Option<settings::Status>, flags: u32) -> c_int {
     };
     match start(&options, function) {
         0 => 0,
-        libc::EALREADY if is_on() => {
+        libc::EALREADY if is_on() && (flags & MEMHOOK_CHECK_PEDANTIC == 0 || settings::is_pedantic()) => {
             settings::set_status(function);
             0
         }
@@ -54,6 +54,10 @@ pub unsafe extern "C" fn mcheck(function: Option<settings::Status>) -> c_int {
 }
 
 /// `mcheck_pedantic`: the same, and looks at all blocks before each call.
+///
+/// # Returns
+///
+/// 0; -1 where there is no memory for it, and where blocks are being checked already without that.
 ///
 /// cbindgen:ignore
 ///
