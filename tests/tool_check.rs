@@ -420,6 +420,34 @@ fn programs_linked_with_lmcheck_are_checked() {
     }
 }
 
+/// The tools are there when the initialize hook runs, also where no call comes before the library's constructor: what
+/// the environment says holds, and the hook's own mcheck has begun.
+#[test]
+fn environment_goes_before_the_initialize_hook() {
+    let source = root().join("tests/c/check_faults.c");
+    let folder_of_words = folder("lmcheck-words");
+    let program = compile(&source, &folder_of_words.join("faulty"), Link::None);
+    let program = program.args(["-rdynamic", "-lmcheck"]).run();
+    let trace = format!("trace={}", folder_of_words.join("trace").display());
+    for words in ["check=report", &format!("{trace} check=report"), &format!("check=report {trace}")] {
+        let mut command = Command::new(&program);
+        let outcome = run(command.arg("overflow_by_1").env("LD_PRELOAD", library()).env("MEMHOOK", words));
+        let outcome = Outcome { stderr: without_addresses(&outcome.stderr), ..outcome };
+        let wanted = Outcome { status: 0, stdout: "went on\n".into(), stderr: expected("overflow_by_1") };
+        assert_eq!(outcome, wanted, "{words}");
+    }
+    for link in [Link::Shared, Link::Archive] {
+        let source = root().join("tests/c/check_in_hook.c");
+        let program = compile(&source, &folder(&format!("check-in-hook-{link:?}")).join("program"), link);
+        let program = program.arg("-Wno-deprecated-declarations").run();
+        for (name, value) in [("MEMHOOK", ""), ("MEMHOOK", "check"), ("MALLOC_CHECK_", "3")] {
+            let outcome = run(Command::new(&program).env(name, value));
+            let wanted = Outcome { status: 0, stdout: "mcheck 0\n".into(), stderr: String::new() };
+            assert_eq!(outcome, wanted, "{link:?} {name}={value}");
+        }
+    }
+}
+
 #[test]
 fn handler_may_leave_by_longjmp() {
     for link in [Link::Shared, Link::Archive, Link::Static] {

@@ -12,6 +12,7 @@ pub mod trace;
 pub mod usage;
 mod words;
 
+use crate::api::thread::memhook_is_suspended;
 use crate::sys;
 use crate::text::Text;
 
@@ -25,7 +26,10 @@ core::arch::global_asm!(
 
 /// The library's constructor for tools: those that leave the start of the process alone begin here.
 unsafe extern "C" fn constructor() {
-    words::begin();
+    if words::are_there() {
+        // Any call: it starts the library, where nothing has, and with it the other tools.
+        let _ = memhook_is_suspended();
+    }
     words::go_on();
     usage::at_start();
 }

@@ -3,7 +3,7 @@
 
 use super::{check, fail, glibc, say, trace, usage};
 use crate::sys::environment;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// A tool that a word can start.
 pub(super) struct Tool {
@@ -29,30 +29,26 @@ pub(super) enum Wrong {
 /// All tools, in the order in which they are started.
 const TOOLS: [&Tool; 5] = [&glibc::TOOL, &usage::TOOL, &trace::TOOL, &check::TOOL, &fail::TOOL];
 
-/// The variable has not been read.
-const UNREAD: u32 = 0;
 /// Every word is right, and those for the first call are started.
-const RIGHT: u32 = 1;
-/// There is nothing to start.
-const NOTHING: u32 = 2;
-
-static STATE: AtomicU32 = AtomicU32::new(UNREAD);
+static IS_RIGHT: AtomicBool = AtomicBool::new(false);
 
 fn variable() -> Option<&'static [u8]> {
     environment::variable(b"MEMHOOK").filter(|_| !environment::is_privileged())
 }
 
-/// Reads the variable and starts the tools that begin with the first allocation call.
+/// Whether the environment asks for a tool, rightly or wrongly.
+pub(super) fn are_there() -> bool {
+    variable().is_some() || check::are_variables_there()
+}
+
+/// Reads the variable and starts the tools that begin with the first allocation call. Part of the library's
+/// start: were it the first call, the initialize hook would run inside the start of the first tool.
 pub(super) extern "C" fn begin() {
-    // ORDERING [none]: Relaxed and Relaxed. Decides who reads it; nothing is published by it.
-    if STATE.compare_exchange(UNREAD, NOTHING, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-        return;
-    }
     if let Some(text) = variable()
         && is_right(text)
     {
         // ORDERING [none]: Relaxed. Read by the constructor, in the same thread or after it.
-        STATE.store(RIGHT, Ordering::Relaxed);
+        IS_RIGHT.store(true, Ordering::Relaxed);
         run(text, true);
     }
     check::by_variables();
@@ -61,7 +57,7 @@ pub(super) extern "C" fn begin() {
 /// Starts the other tools.
 pub(super) fn go_on() {
     // ORDERING [none]: Relaxed. See `begin`.
-    if STATE.load(Ordering::Relaxed) == RIGHT
+    if IS_RIGHT.load(Ordering::Relaxed)
         && let Some(text) = variable()
     {
         run(text, false);

@@ -33,7 +33,7 @@ mod strays;
 mod walk;
 mod words;
 
-pub(super) use words::{TOOL, by_variables};
+pub(super) use words::{TOOL, are_variables_there, by_variables};
 
 use crate::abi::*;
 use crate::api::hooks::{memhook_register, memhook_unregister};

@@ -82,17 +82,30 @@ fn perturb(options: &mut memhook_check_options, byte: u8) -> u32 {
     MEMHOOK_CHECK_FILL_NEW | MEMHOOK_CHECK_FILL_FREED
 }
 
+/// The values of `MALLOC_CHECK_` and `MALLOC_PERTURB_`, or of their tunables.
+fn variables() -> (Option<&'static [u8]>, Option<&'static [u8]>) {
+    if environment::is_privileged() {
+        return (None, None);
+    }
+    let tunables = environment::variable(b"GLIBC_TUNABLES").unwrap_or(&[]);
+    let value =
+        |name, name_of_tunable| environment::variable(name).or_else(|| tunable(tunables, name_of_tunable));
+    (value(b"MALLOC_CHECK_", b"glibc.malloc.check"), value(b"MALLOC_PERTURB_", b"glibc.malloc.perturb"))
+}
+
+/// Whether there is one of the variables that [`by_variables`] looks at.
+pub(in crate::tools) fn are_variables_there() -> bool {
+    !matches!(variables(), (None, None))
+}
+
 /// What the variables `MALLOC_CHECK_`, `MALLOC_PERTURB_` and `GLIBC_TUNABLES` ask for, if anything and if `MEMHOOK`
 /// does not.
 pub(in crate::tools) fn by_variables() {
     // ORDERING [none]: Relaxed. Written by this thread, if by any.
-    if environment::is_privileged() || STATE.load(Ordering::Relaxed) != OFF {
+    if STATE.load(Ordering::Relaxed) != OFF {
         return;
     }
-    let tunables = environment::variable(b"GLIBC_TUNABLES").unwrap_or(&[]);
-    let check = environment::variable(b"MALLOC_CHECK_").or_else(|| tunable(tunables, b"glibc.malloc.check"));
-    let perturbed =
-        environment::variable(b"MALLOC_PERTURB_").or_else(|| tunable(tunables, b"glibc.malloc.perturb"));
+    let (check, perturbed) = variables();
     let mut options = memhook_check_options::USUAL;
     options.flags = perturbed.and_then(number).map_or(0, |value| perturb(&mut options, value as u8));
     match check.map(action) {
