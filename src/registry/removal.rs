@@ -176,7 +176,7 @@ pub(crate) fn unregister(id: memhook_id, timeout_ns: Option<u64>) -> i32 {
 /// Publishes the hooks in force without a killed one, and retires that.
 fn take_out(hook: &'static Hook) -> Result<(), i32> {
     hook.pass_by(true);
-    let ticket = edit(false, &mut |now, next| {
+    let ticket = edit(&mut |now, next| {
         copy(now, next)?;
         next.remove(hook);
         Ok(())
@@ -262,7 +262,7 @@ pub(crate) fn replace(id: memhook_id, table: Table, thread: u64) -> i32 {
         abandon(new);
         return fail(if old.is_being_replaced() { libc::EBUSY } else { libc::EALREADY });
     }
-    let result = edit(false, &mut |now, next| {
+    let result = edit(&mut |now, next| {
         if !now.contains(&core::ptr::from_ref(old)) {
             // In a chain object only: nothing is in force that could be replaced.
             return Err(libc::ESRCH);
