@@ -65,6 +65,7 @@ fn start(for_variables: bool) {
     if STATE.compare_exchange(UNTOUCHED, STARTING, Ordering::Acquire, Ordering::Acquire).is_err() {
         return;
     }
+    count_objects();
     barrier::choose();
     let errno = sys::thread::errno_location();
     // SAFETY: errno of this thread.
@@ -133,8 +134,24 @@ pub(crate) fn object_loaded() {
     }
 }
 
-/// How many objects were loaded when the process started: those are never unloaded.
+/// How many objects were loaded when the process started: those are never unloaded. 0: not counted yet.
 static AT_START: AtomicU32 = AtomicU32::new(0);
+
+/// Counts them at the first call, before a constructor can have loaded any more. Where this library has come by
+/// dlopen itself, behind the allocator, the program alone is known to stay.
+fn count_objects() {
+    let own = count_objects as *const () as usize;
+    let (mut all, mut behind_us, mut late) = (0, false, true);
+    for_each_object(&mut |object| {
+        late &= !(behind_us && object.function(c"malloc").is_some());
+        behind_us |= object.contains(own);
+        all += 1;
+        true
+    });
+    let count = if late { 1 } else { all };
+    // ORDERING [none]: Relaxed and Relaxed. A number; the first is it.
+    let _ = AT_START.compare_exchange(0, count, Ordering::Relaxed, Ordering::Relaxed);
+}
 
 /// Whether the destructors of the object that holds `address` run since it is being unloaded.
 pub(crate) fn is_unloading(address: usize) -> bool {
@@ -147,7 +164,7 @@ pub(crate) fn is_unloading(address: usize) -> bool {
         number += 1;
         found == u32::MAX
     });
-    // ORDERING [none]: Relaxed. Written by the constructor.
+    // ORDERING [none]: Relaxed. Written before the program's first hook.
     found >= AT_START.load(Ordering::Relaxed) && guard::circumstances() & MEMHOOK_DURING_PROCESS_EXIT == 0
 }
 
@@ -160,13 +177,7 @@ extern "C" fn at_exit() {
 unsafe extern "C" fn constructor() {
     backend::resolve();
     sys::stack::note_main_thread();
-    let mut objects = 0;
-    for_each_object(&mut |_| {
-        objects += 1;
-        true
-    });
-    // ORDERING [none]: Relaxed. The program has not begun.
-    AT_START.store(objects, Ordering::Relaxed);
+    count_objects();
     let suspended = guard::record().filter(|record| record.suspend());
     guard::watch_thread_exit(thread_exits);
     // SAFETY: the handler takes no lock and stays loaded for ever. A failure means that fork
