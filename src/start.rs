@@ -99,7 +99,8 @@ pub(crate) unsafe extern "C" fn first() -> *const Entries {
 }
 
 unsafe extern "C" fn in_fork_child() {
-    barrier::choose();
+    barrier::forked();
+    grace::forked();
     guard::forked();
     registry::forked();
     // ORDERING [none]: Relaxed. No other thread exists. One that was starting the library is gone;

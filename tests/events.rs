@@ -320,7 +320,14 @@ fn calls_execute_no_locked_instruction_and_no_fence() {
     // SAFETY: asks which commands there are.
     let commands = unsafe { libc::syscall(libc::SYS_membarrier, 0, 0, 0) };
     let program = program("e_no_locks", "no-locks");
-    let kinds = ["an observer", "four observers", "an interceptor", "two, and an observer"];
+    let kinds = [
+        "an observer",
+        "four observers",
+        "an interceptor",
+        "two, and an observer",
+        "a child of one in a hurry",
+        "a child that was in a hurry",
+    ];
     let of_all = |what: &str| kinds.map(|kind| format!("{kind}: {what}\n")).concat();
     let said = format!("no hook: none\n{}", of_all("none"));
     if commands > 0 && commands & PRIVATE_EXPEDITED != 0 {
