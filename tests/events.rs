@@ -115,6 +115,12 @@ fn signal_after_every_third_instruction() {
     single_step("owner", "3");
 }
 
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn signal_while_a_block_is_counted_at_every_fourth_instruction() {
+    expect_run(&mut Command::new(program("e_count_steps", "count-steps")), 0, "every block counted\n");
+}
+
 /// `tests/c/e_short_steps.c` in one of its ways.
 #[cfg(target_arch = "x86_64")]
 fn short_steps(test: &str, ways: &[&[&str]]) {
