@@ -476,6 +476,7 @@ goes on
 text|     right|left      |cut|cu|  wide|l     |c|%
 -1 2    33 44   | 00055 -2147483648 4294967295 10 beef BEEF
 -3 -4 -5 18446744073709551615 -1 -6 7 ffffffffffffffff 0x1234
+ffff 1 ff -1|7   |
 1 2 3 4 5 6 7 8 9 ten
 (null) %q
 {longer}
