@@ -123,15 +123,29 @@ unsafe extern "C" fn exits(_: *mut core::ffi::c_void) {
     at_exit();
 }
 
-/// A shared object whose hooks are tied to it was loaded; called by its constructor. The end of the
-/// process is to be known before its destructors run, for they run at the end too.
-pub(crate) fn object_loaded() {
+/// Has the end of the process known before destructors run. A failure means that the destructor of an object with
+/// hooks takes it for an unloading, and waits for who is in their callbacks.
+unsafe extern "C" fn watch_exit(_: *mut core::ffi::c_void) {
     let suspended = guard::record().filter(|record| record.suspend());
-    // A failure means that the object's destructor takes the end of the process for an unloading, and waits
-    // for who is in its callbacks.
     sys::exit::before_destructors(exits);
     if let Some(record) = suspended {
         record.resume();
+    }
+}
+
+/// A shared object whose hooks are tied to it was loaded; called by its constructor. The end of the
+/// process is to be known before its destructors run, for they run at the end too.
+pub(crate) fn object_loaded() {
+    // SAFETY: no precondition.
+    unsafe { watch_exit(core::ptr::null_mut()) };
+    let thread = sys::thread::current();
+    if thread.pid == thread.tid {
+        // Before main, what is registered comes behind the destructors. It is once more when this thread calls exit.
+        let suspended = guard::record().filter(|record| record.suspend());
+        sys::exit::before_exit_here(watch_exit);
+        if let Some(record) = suspended {
+            record.resume();
+        }
     }
 }
 

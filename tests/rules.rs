@@ -132,6 +132,22 @@ fn r4_dlclose_of_what_a_constructor_loaded() {
 }
 
 #[test]
+fn r4_exit_with_a_runner_in_what_a_constructor_loaded() {
+    let folder = folder("r4_exit_early");
+    let c = root().join("tests/c");
+    let plugin = compile(&c.join("r4_plugin.c"), &folder.join("plugin.so"), Link::Plugin).run();
+    let early = compile(&c.join("r4_early.c"), &folder.join("libearly.so"), Link::None)
+        .args(["-shared", "-fPIC"])
+        .run();
+    let source = c.join("r4_exit_with_a_runner.c");
+    let before = compile(&source, &folder.join("before"), Link::Shared).arg(&early).run();
+    for program in [before, behind_memhook(&source, &folder, early)] {
+        let outcome = run(Command::new(&program).env("PLUGIN", &plugin));
+        assert_eq!(outcome, success("nobody waited\n"), "{}", program.display());
+    }
+}
+
+#[test]
 fn r4_dlclose_where_the_library_came_late() {
     let folder = folder("r4_dlclose_late");
     let c = root().join("tests/c");
