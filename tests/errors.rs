@@ -289,6 +289,7 @@ fn owner_lists_run_out_where_hooks_go() {
 with 4089 lists: ENOSPC
 unregister: ENOSPC
 unregister_timed: ENOSPC
+unregister_object: ENOSPC
 usage_stop: ENOSPC
 check_stop: ENOSPC
 check_stop again: ENOSPC
@@ -299,7 +300,7 @@ fail_stop: 0
 with lists:
 check_stop: EINPROGRESS
 usage_stop: 0
-unregister: EINPROGRESS
+unregister_object: EINPROGRESS
 unregister: EINPROGRESS
 check_start: 0
 usage_start: 0

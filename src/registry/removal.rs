@@ -186,9 +186,9 @@ fn take_out(hook: &'static Hook) -> Result<(), i32> {
     Ok(())
 }
 
-/// Unregisters every hook that is tied to a shared object whose destructors run. With `unmapped`,
-/// its code is about to go: waits for who is in it, and leaves blocks that its interceptors still own
-/// alone for ever, which is said. 0 or `EINPROGRESS`.
+/// Unregisters every hook that is tied to a shared object. With `unmapped`, its code is about to go: waits
+/// for who is in it, and leaves blocks that its interceptors still own alone for ever, which is said. 0 or
+/// `EINPROGRESS`; without `unmapped` also `ENOMEM`, `ENOSPC`: one is still in force.
 pub(crate) fn unregister_object(object: *const core::ffi::c_void, unmapped: bool) -> i32 {
     let mut result = 0;
     Hook::for_each(&mut |hook| {
@@ -201,8 +201,14 @@ pub(crate) fn unregister_object(object: *const core::ffi::c_void, unmapped: bool
         }
         let ours = hook.kill();
         if ours {
-            // The object goes whatever we answer: there is no way to report a lack of memory.
-            while take_out(hook).is_err() {
+            // An object that is unloaded goes whatever we answer: there is no way to report a lack of memory.
+            while let Err(error) = take_out(hook) {
+                if !unmapped {
+                    hook.revive();
+                    retire_if_unlinked(hook);
+                    result = error;
+                    return;
+                }
                 grace::poll();
                 core::hint::spin_loop();
             }
@@ -211,7 +217,7 @@ pub(crate) fn unregister_object(object: *const core::ffi::c_void, unmapped: bool
         let now = crate::sys::thread::monotonic_ns();
         let deadline = if unmapped { None } else { Some(now) };
         if await_end(hook, deadline, ours.then_some(&hook.deferred)) != 0 {
-            result = libc::EINPROGRESS;
+            result = if result == 0 { libc::EINPROGRESS } else { result };
             if unmapped {
                 orphan(hook);
             }
