@@ -1363,6 +1363,8 @@ int memhook_unregister_timed(memhook_id id,
  *
  * - 0: all its hooks are gone, as for `memhook_unregister()`.
  * - `EINPROGRESS`: one is still in use.
+ * - `ENOMEM`, `ENOSPC`: as for `memhook_unregister()`: one is still in force. Where the object is being unloaded, this
+ *   function tries again until it is not.
  *
  * # Threads
  *

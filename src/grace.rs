@@ -48,6 +48,23 @@ pub(crate) static EPOCH: Line<AtomicU64> = Line(AtomicU64::new(EPOCH_ONE));
 static CHANGES: AtomicU32 = AtomicU32::new(0);
 static WAITERS: AtomicU32 = AtomicU32::new(0);
 
+/// How many forks lie between this process and the one that began. Who waits may be the one that forks, in a
+/// release that it calls: in the child its waiting does not count any more.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+fn forks() -> u32 {
+    // ORDERING [none]: Relaxed. Changes while there is one thread.
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// In a fork child: nobody waits.
+pub(crate) fn forked() {
+    // ORDERING [none]: Relaxed. There is one thread.
+    WAITERS.store(0, Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. As above.
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
 /// The point in time from which on a section sees a publication.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
@@ -498,6 +515,7 @@ pub(crate) fn wait(
     barrier::hurry(true);
     let hurry_until = thread::monotonic_ns().saturating_add(HURRY_NS);
     let mut hurried = true;
+    let process = forks();
     while !result {
         // ORDERING [wake]: Acquire. What was done, before our look at it. Other end: `changed`.
         let seen = CHANGES.load(Ordering::Acquire);
@@ -517,14 +535,18 @@ pub(crate) fn wait(
         futex::wait(&CHANGES, seen, nap);
         if hurried && thread::monotonic_ns() > hurry_until {
             hurried = false;
-            barrier::hurry(false);
+            if forks() == process {
+                barrier::hurry(false);
+            }
         }
     }
-    if hurried {
-        barrier::hurry(false);
+    if forks() == process {
+        if hurried {
+            barrier::hurry(false);
+        }
+        // ORDERING [none]: Relaxed. Nothing is published by waiting less.
+        WAITERS.fetch_sub(1, Ordering::Relaxed);
     }
-    // ORDERING [none]: Relaxed. Nothing is published by waiting less.
-    WAITERS.fetch_sub(1, Ordering::Relaxed);
     if let Some(item) = work {
         item.put_down();
     }

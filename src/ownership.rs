@@ -505,13 +505,16 @@ impl List {
     /// As [`gone`], of the list with the number `id`.
     #[inline(always)]
     pub(crate) fn lose(&self, id: u16, record: &Record) {
+        // By a signal handler, in the midst of another: which goes on afterwards.
+        // ORDERING [none]: Relaxed. Written by this thread.
+        let outer = record.settling.load(Ordering::Relaxed);
         // ORDERING [use]: Relaxed. `light` puts it before our look at `draining`.
         record.settling.store(true, Ordering::Relaxed);
         barrier::light();
         // ORDERING [use]: Relaxed. `light` put it after `settling`; nothing but where to count depends on it.
         let counted = !self.draining.load(Ordering::Relaxed) && record.count(id, -1);
         // ORDERING [use]: Release. The count before its end. Other end: `grace::Scope`.
-        record.settling.store(false, Ordering::Release);
+        record.settling.store(outer, Ordering::Release);
         if !counted {
             gone_from(self);
         }

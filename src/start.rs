@@ -65,6 +65,7 @@ fn start(for_variables: bool) {
     if STATE.compare_exchange(UNTOUCHED, STARTING, Ordering::Acquire, Ordering::Acquire).is_err() {
         return;
     }
+    count_objects();
     barrier::choose();
     let errno = sys::thread::errno_location();
     // SAFETY: errno of this thread.
@@ -98,7 +99,8 @@ pub(crate) unsafe extern "C" fn first() -> *const Entries {
 }
 
 unsafe extern "C" fn in_fork_child() {
-    barrier::choose();
+    barrier::forked();
+    grace::forked();
     guard::forked();
     registry::forked();
     // ORDERING [none]: Relaxed. No other thread exists. One that was starting the library is gone;
@@ -121,20 +123,50 @@ unsafe extern "C" fn exits(_: *mut core::ffi::c_void) {
     at_exit();
 }
 
-/// A shared object whose hooks are tied to it was loaded; called by its constructor. The end of the
-/// process is to be known before its destructors run, for they run at the end too.
-pub(crate) fn object_loaded() {
+/// Has the end of the process known before destructors run. A failure means that the destructor of an object with
+/// hooks takes it for an unloading, and waits for who is in their callbacks.
+unsafe extern "C" fn watch_exit(_: *mut core::ffi::c_void) {
     let suspended = guard::record().filter(|record| record.suspend());
-    // A failure means that the object's destructor takes the end of the process for an unloading, and waits
-    // for who is in its callbacks.
     sys::exit::before_destructors(exits);
     if let Some(record) = suspended {
         record.resume();
     }
 }
 
-/// How many objects were loaded when the process started: those are never unloaded.
+/// A shared object whose hooks are tied to it was loaded; called by its constructor. The end of the
+/// process is to be known before its destructors run, for they run at the end too.
+pub(crate) fn object_loaded() {
+    // SAFETY: no precondition.
+    unsafe { watch_exit(core::ptr::null_mut()) };
+    let thread = sys::thread::current();
+    if thread.pid == thread.tid {
+        // Before main, what is registered comes behind the destructors. It is once more when this thread calls exit.
+        let suspended = guard::record().filter(|record| record.suspend());
+        sys::exit::before_exit_here(watch_exit);
+        if let Some(record) = suspended {
+            record.resume();
+        }
+    }
+}
+
+/// How many objects were loaded when the process started: those are never unloaded. 0: not counted yet.
 static AT_START: AtomicU32 = AtomicU32::new(0);
+
+/// Counts them at the first call, before a constructor can have loaded any more. Where this library has come by
+/// dlopen itself, behind the allocator, the program alone is known to stay.
+fn count_objects() {
+    let own = count_objects as *const () as usize;
+    let (mut all, mut behind_us, mut late) = (0, false, true);
+    for_each_object(&mut |object| {
+        late &= !(behind_us && object.function(c"malloc").is_some());
+        behind_us |= object.contains(own);
+        all += 1;
+        true
+    });
+    let count = if late { 1 } else { all };
+    // ORDERING [none]: Relaxed and Relaxed. A number; the first is it.
+    let _ = AT_START.compare_exchange(0, count, Ordering::Relaxed, Ordering::Relaxed);
+}
 
 /// Whether the destructors of the object that holds `address` run since it is being unloaded.
 pub(crate) fn is_unloading(address: usize) -> bool {
@@ -147,7 +179,7 @@ pub(crate) fn is_unloading(address: usize) -> bool {
         number += 1;
         found == u32::MAX
     });
-    // ORDERING [none]: Relaxed. Written by the constructor.
+    // ORDERING [none]: Relaxed. Written before the program's first hook.
     found >= AT_START.load(Ordering::Relaxed) && guard::circumstances() & MEMHOOK_DURING_PROCESS_EXIT == 0
 }
 
@@ -160,13 +192,7 @@ extern "C" fn at_exit() {
 unsafe extern "C" fn constructor() {
     backend::resolve();
     sys::stack::note_main_thread();
-    let mut objects = 0;
-    for_each_object(&mut |_| {
-        objects += 1;
-        true
-    });
-    // ORDERING [none]: Relaxed. The program has not begun.
-    AT_START.store(objects, Ordering::Relaxed);
+    count_objects();
     let suspended = guard::record().filter(|record| record.suspend());
     guard::watch_thread_exit(thread_exits);
     // SAFETY: the handler takes no lock and stays loaded for ever. A failure means that fork

@@ -289,6 +289,7 @@ fn owner_lists_run_out_where_hooks_go() {
 with 4089 lists: ENOSPC
 unregister: ENOSPC
 unregister_timed: ENOSPC
+unregister_object: ENOSPC
 usage_stop: ENOSPC
 check_stop: ENOSPC
 check_stop again: ENOSPC
@@ -299,7 +300,7 @@ fail_stop: 0
 with lists:
 check_stop: EINPROGRESS
 usage_stop: 0
-unregister: EINPROGRESS
+unregister_object: EINPROGRESS
 unregister: EINPROGRESS
 check_start: 0
 usage_start: 0
@@ -476,6 +477,7 @@ goes on
 text|     right|left      |cut|cu|  wide|l     |c|%
 -1 2    33 44   | 00055 -2147483648 4294967295 10 beef BEEF
 -3 -4 -5 18446744073709551615 -1 -6 7 ffffffffffffffff 0x1234
+ffff 1 ff -1|7   |
 1 2 3 4 5 6 7 8 9 ten
 (null) %q
 {longer}

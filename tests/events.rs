@@ -115,6 +115,12 @@ fn signal_after_every_third_instruction() {
     single_step("owner", "3");
 }
 
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn signal_while_a_block_is_counted_at_every_fourth_instruction() {
+    expect_run(&mut Command::new(program("e_count_steps", "count-steps")), 0, "every block counted\n");
+}
+
 /// `tests/c/e_short_steps.c` in one of its ways.
 #[cfg(target_arch = "x86_64")]
 fn short_steps(test: &str, ways: &[&[&str]]) {
@@ -331,7 +337,14 @@ fn calls_execute_no_locked_instruction_and_no_fence() {
     // SAFETY: asks which commands there are.
     let commands = unsafe { libc::syscall(libc::SYS_membarrier, 0, 0, 0) };
     let program = program("e_no_locks", "no-locks");
-    let kinds = ["an observer", "four observers", "an interceptor", "two, and an observer"];
+    let kinds = [
+        "an observer",
+        "four observers",
+        "an interceptor",
+        "two, and an observer",
+        "a child of one in a hurry",
+        "a child that was in a hurry",
+    ];
     let of_all = |what: &str| kinds.map(|kind| format!("{kind}: {what}\n")).concat();
     let said = format!("no hook: none\n{}", of_all("none"));
     if commands > 0 && commands & PRIVATE_EXPEDITED != 0 {

@@ -1,5 +1,6 @@
 //! The rules R1 to R8 of the contract, one C program for each promise.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::{Link, Outcome, build, compile, expect, folder, root, run};
 
@@ -39,6 +40,8 @@ programs! {
     r4_stuck_callback_keeps_no_name => "neither kept the other";
     r4_stuck_callback_spares_other_hooks => "unregistered while another was stuck";
     r4_release_waits_for_another_unregister => "twenty releases waited";
+    r4_removal_from_a_long_chain => "released after the call";
+    r4_left_while_another_returns => "noticed, unregistered";
     r4_unregister_timed => "gave up, released later";
     r4_user_is_unmapped_under_load => "no callback after the end";
 
@@ -91,6 +94,17 @@ fn with_plugin(name: &str, plugin: &str, link: Link) -> Outcome {
     run(Command::new(build(name, Link::Shared)).arg(object))
 }
 
+/// Compiles a program with a shared object behind memhook on the command line: it starts before memhook, and ends
+/// after it.
+fn behind_memhook(source: &Path, folder: &Path, object: PathBuf) -> PathBuf {
+    compile(source, &folder.join("program"), Link::Shared)
+        .arg("-L")
+        .arg(support::dist().join("lib"))
+        .arg("-lmemhook")
+        .arg(object)
+        .run()
+}
+
 #[test]
 fn r4_dlclose_unregisters() {
     let outcome = with_plugin("r4_dlclose_unregisters", "r4_plugin", Link::Plugin);
@@ -100,6 +114,47 @@ fn r4_dlclose_unregisters() {
 #[test]
 fn r4_dlclose_waits_for_runners() {
     let outcome = with_plugin("r4_dlclose_waits_for_runners", "r4_plugin", Link::Plugin);
+    assert_eq!(outcome, success("unloaded after the callback\n"));
+}
+
+#[test]
+fn r4_dlclose_of_what_a_constructor_loaded() {
+    let folder = folder("r4_dlclose_early");
+    let c = root().join("tests/c");
+    let plugin = compile(&c.join("r4_plugin.c"), &folder.join("plugin.so"), Link::Plugin).run();
+    let early = compile(&c.join("r4_early.c"), &folder.join("libearly.so"), Link::None)
+        .args(["-shared", "-fPIC"])
+        .run();
+    let source = c.join("r4_dlclose_waits_for_runners.c");
+    let program = behind_memhook(&source, &folder, early);
+    let outcome = run(Command::new(program).arg(&plugin).env("PLUGIN", &plugin));
+    assert_eq!(outcome, success("unloaded after the callback\n"));
+}
+
+#[test]
+fn r4_exit_with_a_runner_in_what_a_constructor_loaded() {
+    let folder = folder("r4_exit_early");
+    let c = root().join("tests/c");
+    let plugin = compile(&c.join("r4_plugin.c"), &folder.join("plugin.so"), Link::Plugin).run();
+    let early = compile(&c.join("r4_early.c"), &folder.join("libearly.so"), Link::None)
+        .args(["-shared", "-fPIC"])
+        .run();
+    let source = c.join("r4_exit_with_a_runner.c");
+    let before = compile(&source, &folder.join("before"), Link::Shared).arg(&early).run();
+    for program in [before, behind_memhook(&source, &folder, early)] {
+        let outcome = run(Command::new(&program).env("PLUGIN", &plugin));
+        assert_eq!(outcome, success("nobody waited\n"), "{}", program.display());
+    }
+}
+
+#[test]
+fn r4_dlclose_where_the_library_came_late() {
+    let folder = folder("r4_dlclose_late");
+    let c = root().join("tests/c");
+    let plugin = compile(&c.join("r4_plugin.c"), &folder.join("plugin.so"), Link::Plugin).run();
+    let user = compile(&c.join("r4_late_user.c"), &folder.join("user.so"), Link::Plugin).run();
+    let program = build("r4_dlclose_late", Link::None);
+    let outcome = run(Command::new(program).arg(plugin).arg(user));
     assert_eq!(outcome, success("unloaded after the callback\n"));
 }
 
@@ -143,13 +198,7 @@ fn r7_circumstances() {
         .arg("-shared")
         .arg("-fPIC")
         .run();
-    // Behind memhook on the command line: it starts before memhook, and ends after it.
-    let program = compile(&c.join("r7_circumstances.c"), &folder.join("program"), Link::Shared)
-        .arg("-L")
-        .arg(support::dist().join("lib"))
-        .arg("-lmemhook")
-        .arg(early)
-        .run();
+    let program = behind_memhook(&c.join("r7_circumstances.c"), &folder, early);
     let expected = "constructor before memhook's: 1\nthread exit seen\nfork child seen\nexit seen\n";
     assert_eq!(run(&mut Command::new(program)), success(expected));
 }

@@ -170,6 +170,8 @@ pub extern "C" fn memhook_unregister_timed(id: memhook_id, timeout_ns: u64) -> c
 ///
 /// - 0: all its hooks are gone, as for `memhook_unregister()`.
 /// - `EINPROGRESS`: one is still in use.
+/// - `ENOMEM`, `ENOSPC`: as for `memhook_unregister()`: one is still in force. Where the object is being unloaded, this
+///   function tries again until it is not.
 ///
 /// # Threads
 ///

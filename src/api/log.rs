@@ -8,8 +8,8 @@ use core::ffi::CStr;
 struct Spec {
     field: Field,
     precision: Option<usize>,
-    /// 8-byte argument.
-    long: bool,
+    /// How much of the argument counts.
+    bits: u32,
 }
 
 /// The arguments of a variadic call: some in registers, the rest on the stack.
@@ -67,7 +67,7 @@ pub(crate) unsafe extern "C" fn log(
 
 /// Shows one argument; `rest` begins behind the percent sign. Returns what follows.
 fn convert<'f>(line: &mut Text, mut rest: &'f [u8], arguments: &mut Arguments) -> &'f [u8] {
-    let mut spec = Spec::default();
+    let mut spec = Spec { bits: u32::BITS, ..Spec::default() };
     let mut in_precision = false;
     while let [byte, tail @ ..] = rest {
         rest = tail;
@@ -79,9 +79,14 @@ fn convert<'f>(line: &mut Text, mut rest: &'f [u8], arguments: &mut Arguments) -
             b'0'..=b'9' if in_precision => spec.precision = spec.precision.map(digit),
             b'0'..=b'9' => spec.field.width = digit(spec.field.width),
             b'*' if in_precision => spec.precision = usize::try_from(arguments.next() as i32).ok(),
-            b'*' => spec.field.width = (arguments.next() as i32).unsigned_abs() as usize,
-            b'l' | b'z' | b'j' | b't' => spec.long = true,
-            b'h' => {}
+            b'*' => {
+                let width = arguments.next() as i32;
+                spec.field.left |= width < 0;
+                spec.field.width = width.unsigned_abs() as usize;
+            }
+            b'l' | b'z' | b'j' | b't' => spec.bits = u64::BITS,
+            b'h' if spec.bits == u16::BITS => spec.bits = u8::BITS,
+            b'h' => spec.bits = u16::BITS,
             conversion => {
                 show(line, conversion, spec, arguments);
                 break;
@@ -97,6 +102,7 @@ fn show<'l, 'b>(
     spec: Spec,
     arguments: &mut Arguments,
 ) -> &'l mut Text<'b> {
+    let unused = u64::BITS - spec.bits;
     match conversion {
         b'%' => line.add(b"%"),
         b'c' => line.field(b"", &[arguments.next() as u8], spec.field),
@@ -113,13 +119,11 @@ fn show<'l, 'b>(
         }
         b'p' => line.number(b"0x", arguments.next(), 16, false, spec.field),
         b'd' | b'i' => {
-            let raw = arguments.next();
-            let value = if spec.long { raw as i64 } else { i64::from(raw as i32) };
+            let value = ((arguments.next() << unused) as i64) >> unused;
             line.number(if value < 0 { b"-" } else { b"" }, value.unsigned_abs(), 10, false, spec.field)
         }
         b'u' | b'x' | b'X' | b'o' => {
-            let raw = arguments.next();
-            let value = if spec.long { raw } else { u64::from(raw as u32) };
+            let value = arguments.next() << unused >> unused;
             let base = match conversion {
                 b'u' => 10,
                 b'o' => 8,

@@ -1,6 +1,6 @@
 //! The head in force: where the entry points jump, and the chain that calls walk.
 
-use super::{AfterAlloc, Before, Chain, EMPTY, Single, View};
+use super::{AfterAlloc, Before, Chain, EMPTY, LONG, Single, View};
 use crate::backend::{self, Entries};
 use crate::grace::{self, Brief, Section};
 use crate::guard::{Front, NO_OBSERVER, Record};
@@ -295,9 +295,13 @@ pub(crate) fn publish(base: Base, chain: *mut Chain, mode: Mode) -> Result<*mut 
 /// The chain was never published, or its grace period is over.
 pub(crate) unsafe fn reclaim(chain: *mut Chain) {
     // SAFETY: alive until freed below (the caller's contract).
-    let head = unsafe { &(*chain).head };
+    let known = unsafe { &*chain };
+    if known.is_long {
+        // ORDERING [none]: Relaxed. No section is open on it.
+        LONG.fetch_sub(1, Ordering::Relaxed);
+    }
     // ORDERING [none]: Relaxed. Written before publication.
-    let head = head.load(Ordering::Relaxed);
+    let head = known.head.load(Ordering::Relaxed);
     // SAFETY: null, or a head, and heads are never unmapped.
     if let Some(head) = unsafe { head.as_ref() } {
         head.give_back();

@@ -456,12 +456,11 @@ impl Hook {
     /// thread have taken a former one back, and have undone `pass_by` behind ours, that is seen here, and it waits for
     /// all.
     pub(crate) fn scope(&self) -> Scope {
-        if !self.is_passed_by() {
-            Scope::All
-        } else if self.interceptor().is_some() {
-            Scope::Interceptor(self.address(), self.bit())
-        } else {
-            Scope::Observer(self.address())
+        match self.interceptor() {
+            _ if !self.is_passed_by() => Scope::All,
+            Some(_) if super::some_are_long() => Scope::All,
+            Some(_) => Scope::Interceptor(self.address(), self.bit()),
+            None => Scope::Observer(self.address()),
         }
     }
 

@@ -39,7 +39,7 @@ mod head;
 mod hook;
 
 pub(crate) use head::{
-    CURRENT, Head, Mode, Tables, base, current, enter_briefly, entries, is_first, publish, reclaim,
+    Base, CURRENT, Head, Mode, Tables, base, current, enter_briefly, entries, is_first, publish, reclaim,
 };
 #[cfg(target_arch = "x86_64")]
 pub(crate) use head::{at, named};
@@ -52,7 +52,20 @@ use crate::guard::{NO_OBSERVER, Record};
 use crate::ownership;
 use crate::scratch;
 use core::ffi::c_void;
-use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+/// A walk through more interceptors than this announces all of them at its start, and passes none by. The section
+/// may have begun long before: who removes one waits for all sections.
+pub(crate) const MANY: usize = 64;
+
+/// How many chains have more interceptors, of those that sections may be open on.
+static LONG: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a section may be open on such a chain. Asked by who has put another chain in force.
+fn some_are_long() -> bool {
+    // ORDERING [none]: Relaxed. Counted before the chain came into force, which `base` has acquired.
+    LONG.load(Ordering::Relaxed) != 0
+}
 
 /// `memhook_after_alloc_fn` and `memhook_realloc_commit_fn` that are not NULL.
 pub(crate) type AfterAlloc = unsafe extern "C" fn(*const memhook_call, *mut c_void, *mut c_void);
@@ -240,6 +253,10 @@ pub(crate) struct Chain {
     /// First, so that a pointer to it is one to the chain.
     pub(crate) deferred: Deferred,
     pub(crate) head: AtomicPtr<Head>,
+    /// One more than that of the chain whose place it takes.
+    number: u64,
+    /// Whether it has more interceptors than [`MANY`].
+    is_long: bool,
     main: View,
     hooks: Array<*const Hook>,
     views: Array<View>,
@@ -252,6 +269,8 @@ unsafe impl Sync for Chain {}
 static EMPTY: Chain = Chain {
     deferred: Deferred::new(),
     head: AtomicPtr::new(core::ptr::null_mut()),
+    number: 0,
+    is_long: false,
     main: View::EMPTY,
     hooks: Array::EMPTY,
     views: Array::EMPTY,
@@ -261,6 +280,11 @@ impl Chain {
     /// The hooks, outermost first.
     pub(crate) fn hooks(&self) -> &[*const Hook] {
         self.hooks.get()
+    }
+
+    /// Chains that were in force are numbered in their order.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The hook that calls on the short ways may be in, where it is one; else `NO_OBSERVER`.
@@ -296,9 +320,9 @@ impl Chain {
         self.views.get().iter().find(|view| view.thread == identity).unwrap_or(&self.main)
     }
 
-    /// Makes a chain of these hooks, sorted outermost first. `plain`: calls may take ways that no
-    /// self-test sees. An error is `ENOMEM` or `ENOSPC`.
-    pub(crate) fn build(hooks: &[*const Hook], plain: bool) -> Result<*mut Chain, i32> {
+    /// Makes a chain of these hooks, sorted outermost first. `number` is one more than that of the chain in
+    /// force. `plain`: calls may take ways that no self-test sees. An error is `ENOMEM` or `ENOSPC`.
+    pub(crate) fn build(hooks: &[*const Hook], number: u64, plain: bool) -> Result<*mut Chain, i32> {
         // SAFETY: the caller's hooks are in force or pinned.
         let alive = || hooks.iter().map(|&hook| unsafe { &*hook });
         // The threads that have hooks of their own; at most one for each hook.
@@ -336,6 +360,8 @@ impl Chain {
             Ok(Chain {
                 deferred: Deferred::new(),
                 head: AtomicPtr::new(core::ptr::null_mut()),
+                number,
+                is_long: alive().filter(|h| h.interceptor().is_some()).count() > MANY,
                 main,
                 hooks: hooks_kept,
                 views: Array { at: first, end: first.wrapping_add(len) },
@@ -344,6 +370,10 @@ impl Chain {
         match built {
             Ok(chain) => {
                 let at = memory.cast::<Chain>();
+                if chain.is_long {
+                    // ORDERING [none]: Relaxed. Published with the chain.
+                    LONG.fetch_add(1, Ordering::Relaxed);
+                }
                 // SAFETY: fresh memory, large enough and aligned to 16.
                 unsafe { at.write(chain) };
                 Ok(at)

@@ -5,7 +5,7 @@
 //! 1. Lists are used in the read section in which they were made.
 
 use crate::abi::memhook_interceptor;
-use crate::chain::{Hook, View};
+use crate::chain::{Hook, MANY, View};
 use crate::grace;
 use crate::guard::Record;
 use crate::ownership;
@@ -20,15 +20,11 @@ pub(super) struct Lists<'a> {
     owners: &'a [*const Hook],
     /// How far into the chain the walk has come.
     reached: Cell<usize>,
-    /// Which of the hooks up to there it has passed by, one bit each.
+    /// Which of the hooks up to there it has passed by, one bit each: there are [`MANY`] at most.
     passed_by: Cell<u64>,
     /// A hook outside the chain that owns what the walk made, below all others.
     claimed: Cell<*const Hook>,
 }
-
-/// How many hooks of a chain have a bit each in `Lists::passed_by`. A walk of a longer chain announces
-/// all hooks at its start, and passes none by.
-pub(super) const MANY: usize = 64;
 
 /// The bit of hook `i` of a chain that has one for each.
 #[inline(always)]

@@ -272,7 +272,7 @@ fn made_by_others(
 ) -> *mut c_void {
     let call = walk.call;
     let all = view.interceptors.get();
-    let mut room = [core::ptr::null(); lists::MANY + 1];
+    let mut room = [core::ptr::null(); chain::MANY + 1];
     let many = all.len() >= room.len();
     let larger = if many { scratch::malloc(size_of_val(all) + 8) } else { NONE.cast() };
     let room = if larger.is_null() {

@@ -16,12 +16,12 @@ pub(crate) use objects::{add, copy_chain, create_chain, destroy, list, register_
 pub(crate) use removal::{replace, unregister, unregister_object};
 
 use crate::abi::*;
-use crate::chain::{self, Chain, Hook, Mode, Table};
+use crate::chain::{self, Base, Chain, Hook, Mode, Table};
 use crate::grace::{self, Deferred, Scope, Section, Ticket};
 use crate::guard;
 use crate::ownership;
 use array::Hooks;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use removal::abandon;
 
 /// How many self-tests want to see every call.
@@ -32,8 +32,19 @@ fn is_probing() -> bool {
     PROBES.load(Ordering::Relaxed) != 0
 }
 
-/// What the entry points must do with these hooks in force. `idle`: whether no section can be open
-/// that a thread has left without ending it; only a call that comes here can notice that.
+/// Whether no section can be open that a thread has left without ending it: only a call that comes here can
+/// notice that. So it is where the calls meet no callback now, and all sections have ended that were open before.
+fn is_idle(base: Base, now: &Chain) -> bool {
+    // ORDERING [none]: Relaxed. A fact, which stays one.
+    let settled = || now.number() <= SETTLED.load(Ordering::Relaxed);
+    match base.mode() {
+        Mode::Idle => true,
+        Mode::Observing => now.hooks().is_empty() && settled(),
+        _ => false,
+    }
+}
+
+/// What the entry points must do with these hooks in force. `idle`: see [`is_idle`].
 fn mode_for(hooks: &[*const Hook], idle: bool, probing: bool) -> Mode {
     // SAFETY: in force or pinned, and the caller is in a section.
     let mut alive = hooks.iter().map(|&hook| unsafe { &*hook });
@@ -52,19 +63,23 @@ type Plan<'a> = &'a mut dyn FnMut(&[*const Hook], &mut Hooks) -> Result<(), i32>
 
 /// Publishes what `plan` makes of the hooks in force. `plan` may be called several times, each
 /// time in a section. On an error nothing was published.
-fn edit(idle: bool, plan: Plan) -> Result<Ticket, i32> {
+fn edit(plan: Plan) -> Result<Ticket, i32> {
     let record = guard::record().ok_or(libc::ENOMEM)?;
     let section = grace::enter_here(record);
     // We may make any interceptor a member of a new owner list: removals wait for us.
     let before = grace::announce_interceptor(record, u64::MAX);
-    let result = attempt(&section, idle, plan);
+    let result = attempt(&section, plan);
     grace::retract_interceptor(record, before);
     let retired = result?;
     let ticket = grace::advance();
     if !retired.is_null() {
         unsafe fn over(item: *mut Deferred) {
-            // SAFETY: `deferred` is a chain's first field, and its grace period is over.
+            // SAFETY: `deferred` is a chain's first field, and its memory is given back below.
+            let next = unsafe { &*item.cast::<Chain>() }.number() + 1;
+            // SAFETY: as above, and its grace period is over.
             unsafe { chain::reclaim(item.cast()) };
+            // ORDERING [none]: Relaxed. A fact, which stays one.
+            SETTLED.fetch_max(next, Ordering::Relaxed);
             // ORDERING [none]: Relaxed. A hint.
             RECLAIMED.store(true, Ordering::Relaxed);
         }
@@ -76,14 +91,14 @@ fn edit(idle: bool, plan: Plan) -> Result<Ticket, i32> {
 }
 
 /// The publication itself; gives the chain that it has put out of force, or null.
-fn attempt(section: &Section, idle: bool, plan: Plan) -> Result<*mut Chain, i32> {
+fn attempt(section: &Section, plan: Plan) -> Result<*mut Chain, i32> {
     loop {
         let (base, now) = chain::base(section);
         let mut next = Hooks::new();
         plan(now.hooks(), &mut next)?;
         let probing = is_probing();
-        let built = Chain::build(next.get(), !probing)?;
-        match chain::publish(base, built, mode_for(next.get(), idle, probing)) {
+        let built = Chain::build(next.get(), now.number() + 1, !probing)?;
+        match chain::publish(base, built, mode_for(next.get(), is_idle(base, now), probing)) {
             Ok(retired) => return Ok(retired),
             Err(reason) => {
                 // SAFETY: it was not published.
@@ -107,10 +122,13 @@ fn copy(now: &[*const Hook], next: &mut Hooks) -> Result<(), i32> {
 /// Publishes the same hooks again, in the mode that is right by now.
 fn refresh() {
     // Without memory the dearer mode stays, which serves all calls too.
-    let _ = edit(true, &mut |now, next| copy(now, next));
+    let _ = edit(&mut |now, next| copy(now, next));
 }
 
-/// Whether a former chain was reclaimed since [`relax`] looked: all sections of its time have ended.
+/// Chains up to this number are settled: all sections have ended that were open when one of them came into force.
+static SETTLED: AtomicU64 = AtomicU64::new(0);
+
+/// Whether a former chain was reclaimed since [`relax`] looked.
 static RECLAIMED: AtomicBool = AtomicBool::new(false);
 
 /// After deferred work: goes back to a cheaper mode if that is possible now.
@@ -123,7 +141,7 @@ fn relax() {
     let Some(record) = guard::record() else { return };
     let section = grace::enter_here(record);
     let (base, now) = chain::base(&section);
-    let cheaper = mode_for(now.hooks(), true, is_probing()) != base.mode();
+    let cheaper = mode_for(now.hooks(), is_idle(base, now), is_probing()) != base.mode();
     drop(section);
     if cheaper {
         refresh();
@@ -140,14 +158,14 @@ pub(crate) fn forked() {
 /// Publishes the empty chain in place of the one that leads to the start; for `start` only.
 pub(crate) fn begin() -> Result<(), i32> {
     grace::after_deferred(relax);
-    edit(true, &mut |now, next| copy(now, next)).map(drop)
+    edit(&mut |now, next| copy(now, next)).map(drop)
 }
 
 /// Creates a hook and puts it in force.
 pub(crate) fn register(table: Table, thread: u64) -> Result<memhook_id, i32> {
     let hook = Hook::create(table, thread, None)?;
     let id = hook.id();
-    let result = edit(false, &mut |now, next| {
+    let result = edit(&mut |now, next| {
         copy(now, next)?;
         next.insert(hook)
     });
@@ -199,7 +217,7 @@ impl Probe {
         // ORDERING [none]: Relaxed. The publication that follows is our own.
         PROBES.fetch_add(1, Ordering::Relaxed);
         let probe = Probe(());
-        edit(false, &mut |now, next| copy(now, next)).map(|_| probe)
+        edit(&mut |now, next| copy(now, next)).map(|_| probe)
     }
 }
 

@@ -244,7 +244,7 @@ pub(crate) fn swap(handle: memhook_chain, keep_former: bool) -> Result<(memhook_
     let mut ended = Hooks::new();
     let mut keep = if keep_former { Some(Open::create()?) } else { None };
     let unpin_all = |hooks: &Hooks| hooks.iter().for_each(Hook::unpin);
-    let result = edit(false, &mut |now, next| {
+    let result = edit(&mut |now, next| {
         unpin_all(&former);
         former = Hooks::new();
         for &hook in now {

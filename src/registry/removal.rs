@@ -176,7 +176,7 @@ pub(crate) fn unregister(id: memhook_id, timeout_ns: Option<u64>) -> i32 {
 /// Publishes the hooks in force without a killed one, and retires that.
 fn take_out(hook: &'static Hook) -> Result<(), i32> {
     hook.pass_by(true);
-    let ticket = edit(false, &mut |now, next| {
+    let ticket = edit(&mut |now, next| {
         copy(now, next)?;
         next.remove(hook);
         Ok(())
@@ -186,9 +186,9 @@ fn take_out(hook: &'static Hook) -> Result<(), i32> {
     Ok(())
 }
 
-/// Unregisters every hook that is tied to a shared object whose destructors run. With `unmapped`,
-/// its code is about to go: waits for who is in it, and leaves blocks that its interceptors still own
-/// alone for ever, which is said. 0 or `EINPROGRESS`.
+/// Unregisters every hook that is tied to a shared object. With `unmapped`, its code is about to go: waits
+/// for who is in it, and leaves blocks that its interceptors still own alone for ever, which is said. 0 or
+/// `EINPROGRESS`; without `unmapped` also `ENOMEM`, `ENOSPC`: one is still in force.
 pub(crate) fn unregister_object(object: *const core::ffi::c_void, unmapped: bool) -> i32 {
     let mut result = 0;
     Hook::for_each(&mut |hook| {
@@ -201,8 +201,14 @@ pub(crate) fn unregister_object(object: *const core::ffi::c_void, unmapped: bool
         }
         let ours = hook.kill();
         if ours {
-            // The object goes whatever we answer: there is no way to report a lack of memory.
-            while take_out(hook).is_err() {
+            // An object that is unloaded goes whatever we answer: there is no way to report a lack of memory.
+            while let Err(error) = take_out(hook) {
+                if !unmapped {
+                    hook.revive();
+                    retire_if_unlinked(hook);
+                    result = error;
+                    return;
+                }
                 grace::poll();
                 core::hint::spin_loop();
             }
@@ -211,7 +217,7 @@ pub(crate) fn unregister_object(object: *const core::ffi::c_void, unmapped: bool
         let now = crate::sys::thread::monotonic_ns();
         let deadline = if unmapped { None } else { Some(now) };
         if await_end(hook, deadline, ours.then_some(&hook.deferred)) != 0 {
-            result = libc::EINPROGRESS;
+            result = if result == 0 { libc::EINPROGRESS } else { result };
             if unmapped {
                 orphan(hook);
             }
@@ -262,7 +268,7 @@ pub(crate) fn replace(id: memhook_id, table: Table, thread: u64) -> i32 {
         abandon(new);
         return fail(if old.is_being_replaced() { libc::EBUSY } else { libc::EALREADY });
     }
-    let result = edit(false, &mut |now, next| {
+    let result = edit(&mut |now, next| {
         if !now.contains(&core::ptr::from_ref(old)) {
             // In a chain object only: nothing is in force that could be replaced.
             return Err(libc::ESRCH);

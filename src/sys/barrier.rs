@@ -20,7 +20,7 @@ const ALL_FENCED: u32 = 2;
 /// One writer waits for readers.
 const HURRY: u32 = 4;
 
-/// Asks the kernel for membarrier(2). Called before the first reader, and in fork children.
+/// Asks the kernel for membarrier(2). Called before the first reader.
 pub(crate) fn choose() {
     let works =
         syscall::membarrier(REGISTER_PRIVATE_EXPEDITED) == 0 && syscall::membarrier(PRIVATE_EXPEDITED) == 0;
@@ -29,6 +29,13 @@ pub(crate) fn choose() {
     // ORDERING [none]: Relaxed and Relaxed. Before any hook can be in force; `publish` orders it before the
     // first reader.
     let _ = SPECIAL.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+}
+
+/// In a fork child: nobody is in a hurry, and the kernel is asked again.
+pub(crate) fn forked() {
+    // ORDERING [none]: Relaxed. There is one thread.
+    SPECIAL.store(FENCED | ALL_FENCED, Ordering::Relaxed);
+    choose();
 }
 
 /// How often a writer has begun to be in a hurry.

@@ -9,6 +9,9 @@ unsafe extern "C" {
     /// glibc's; with a NULL object, the function runs before the destructors of shared objects if it
     /// was registered after the program's start.
     fn __cxa_atexit(function: Plain, argument: *mut c_void, object: *mut c_void) -> c_int;
+
+    /// glibc's: the function runs when the calling thread ends, or calls exit before that.
+    fn __cxa_thread_atexit_impl(function: Plain, argument: *mut c_void, object: *mut c_void) -> c_int;
 }
 
 /// Is given nothing of use.
@@ -19,6 +22,15 @@ pub(crate) type Plain = unsafe extern "C" fn(*mut c_void);
 pub(crate) fn before_destructors(function: Plain) {
     // SAFETY: the function stays loaded for ever.
     unsafe { __cxa_atexit(function, core::ptr::null_mut(), core::ptr::null_mut()) };
+}
+
+/// Has `function` called when this thread ends or calls exit: before all that is called at exit. For constructors, as
+/// it may allocate and takes locks of the C library's. A failure means that it is not called.
+pub(crate) fn before_exit_here(function: Plain) {
+    // Any address in this object says which one it is. glibc does not take NULL for none here.
+    let object = function as *mut c_void;
+    // SAFETY: the function stays loaded for ever.
+    unsafe { __cxa_thread_atexit_impl(function, core::ptr::null_mut(), object) };
 }
 
 /// Is given the exit status.

@@ -1,7 +1,9 @@
 /* Looks at every instruction of the library that an allocation call executes: says how many of them are locked, or are
  * fences. With every kind of hook; the C library's instructions and those of callbacks are theirs. x86-64. */
 #include "e_check.h"
+#include <fcntl.h>
 #include <link.h>
+#include <sched.h>
 #include <stdint.h>
 #include <ucontext.h>
 
@@ -82,6 +84,89 @@ static int measure(const char *what)
     return found != 0;
 }
 
+static pthread_barrier_t in, go;
+static memhook_id stuck;
+static pid_t child, waits_by;
+
+static void sticks(const memhook_call *call, void *block, void *user)
+{
+    (void)block, (void)user;
+    if (call->requested == 4711) {
+        pthread_barrier_wait(&in);
+        pthread_barrier_wait(&go);
+    }
+}
+
+static void forks(void *unused)
+{
+    (void)unused;
+    child = fork();
+}
+
+static void *runs(void *unused)
+{
+    void *volatile block = malloc(4711);
+    free(block);
+    return unused;
+}
+
+static void *removes(void *unused)
+{
+    __atomic_store_n(&waits_by, gettid(), __ATOMIC_SEQ_CST);
+    CHECK(memhook_unregister(stuck) == 0);
+    return unused;
+}
+
+/* Until the thread that removes the hook has gone to sleep. */
+static void wait_for_sleep(void)
+{
+    char path[64], text[256];
+    ssize_t n;
+    do {
+        sched_yield();
+        snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)__atomic_load_n(&waits_by, __ATOMIC_SEQ_CST));
+        int fd = open(path, O_RDONLY);
+        n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+        text[n > 0 ? n : 0] = 0;
+        if (fd >= 0)
+            close(fd);
+    } while (n <= 0 || strncmp(strrchr(text, ')'), ") S", 3) != 0);
+}
+
+static void *lets_go(void *unused)
+{
+    wait_for_sleep();
+    pthread_barrier_wait(&go);
+    return unused;
+}
+
+/* In a child of a process in which a thread waits for another and has asked all to make room for that. `waits`: it is
+ * the one that forks, which goes on with that in the child. */
+static int measure_in_child(const char *what, int waits)
+{
+    pthread_t runner, other;
+    memhook_observer o = {.struct_size = sizeof o, .after_alloc = sticks, .release = waits ? forks : NULL};
+    CHECK(memhook_observe(&o, &stuck) == 0);
+    CHECK(pthread_create(&runner, NULL, runs, NULL) == 0);
+    pthread_barrier_wait(&in);
+    waits_by = 0;
+    CHECK(pthread_create(&other, NULL, waits ? lets_go : removes, NULL) == 0);
+    if (waits) {
+        removes(NULL);
+    } else {
+        wait_for_sleep();
+        child = fork();
+    }
+    if (child == 0)
+        _exit(measure(what));
+    if (!waits)
+        pthread_barrier_wait(&go);
+    CHECK(pthread_join(runner, NULL) == 0 && pthread_join(other, NULL) == 0);
+    int status;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
 int main(void)
 {
     static struct e_user users[6];
@@ -103,6 +188,10 @@ int main(void)
     CHECK(e_intercept(&users[5], &ids[5]) == 0);
     CHECK(e_observe(&users[0], &ids[0]) == 0);
     any |= measure("two, and an observer");
-    CHECK(memhook_unregister(ids[4]) == 0 && memhook_unregister(ids[5]) == 0 && memhook_unregister(ids[0]) == 0);
+    CHECK(memhook_unregister(ids[4]) == 0 && memhook_unregister(ids[5]) == 0);
+    CHECK(pthread_barrier_init(&in, NULL, 2) == 0 && pthread_barrier_init(&go, NULL, 2) == 0);
+    any |= measure_in_child("a child of one in a hurry", 0);
+    any |= measure_in_child("a child that was in a hurry", 1);
+    CHECK(memhook_unregister(ids[0]) == 0);
     return any ? 3 : 0;
 }

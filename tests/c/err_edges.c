@@ -168,6 +168,7 @@ static void log_lines(void)
     do_log("%d %i %5d %-5d| %05d %d %u %o %x %X\n", -1, 2, 33, 44, 55, INT32_MIN, UINT32_MAX, 8, 0xbeef, 0xbeef);
     do_log("%hd %ld %lld %zu %zd %jd %td %lx %p\n", (short)-3, -4L, -5LL, SIZE_MAX, (ssize_t)-1, (intmax_t)-6,
                 (ptrdiff_t)7, ~0UL, (void *)0x1234);
+    do_log("%hx %hu %hhx %hhd|%*d|\n", -1, 65537, -1, 255, -4, 7);
     memhook_log("%d %d %d %d %d %d %d %d %d %s\n", 1, 2, 3, 4, 5, 6, 7, 8, 9, "ten");
     do_log("%s %q\n", (const char *)NULL);
     memhook_log("%s\n", longer);

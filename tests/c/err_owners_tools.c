@@ -49,7 +49,9 @@ int main(int argc, char **argv)
     memhook_id owner, last, usage, fail, id_out;
 
     setvbuf(stdout, NULL, _IONBF, 0);
+    table.object = &count;
     MUST(memhook_register(&table, &owner));
+    table.object = NULL;
     if (argc > 1)
         return start_of_check(owner);
     MUST(memhook_usage_start(NULL, &usage));
@@ -59,6 +61,7 @@ int main(int argc, char **argv)
     take_all_lists();
     REFUSED("unregister", memhook_unregister(owner));
     REFUSED("unregister_timed", memhook_unregister_timed(owner, 0));
+    REFUSED("unregister_object", memhook_unregister_object(&count));
     REFUSED("usage_stop", memhook_usage_stop(usage, NULL));
     /* Except for its interceptor of blocks that are nobody's. */
     RESULT("check_stop", memhook_check_stop());
@@ -78,7 +81,7 @@ int main(int argc, char **argv)
     released = 0;
     RESULT("check_stop", memhook_check_stop());
     RESULT("usage_stop", memhook_usage_stop(usage, NULL));
-    RESULT("unregister", memhook_unregister(owner));
+    RESULT("unregister_object", memhook_unregister_object(&count));
     RESULT("unregister", memhook_unregister(last));
     RESULT("check_start", memhook_check_start(&check));
     RESULT("usage_start", memhook_usage_start(NULL, &usage));

@@ -16,6 +16,8 @@ const SUBSTITUTIONS: &[(&str, &str, &str, usize)] = &[
     ("grace", "barrier::hurry(false);", "();", 2),
     // As above.
     ("grace", "let hurry = barrier::hurried();", "let hurry = 0;", 1),
+    // No process forks.
+    ("grace", "FORKS.load(Ordering::Relaxed)", "0", 1),
     // Scans of 4095 owner lists would be as many atomic loads; the models need few.
     ("ownership", "const MAX_LISTS: usize = 4095;", "const MAX_LISTS: usize = 4;", 1),
     // loom's `fetch_or` is used as it is, on what begins with 0.

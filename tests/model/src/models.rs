@@ -1167,7 +1167,7 @@ fn named_head_has_passed_on() {
         let section = grace::enter_here(guard::record().unwrap());
         let next = chain::Hook::create(observer(1), 0, None).unwrap();
         let (base, _) = chain::base(&section);
-        let built = chain::Chain::build(&[core::ptr::from_ref(next)], true).unwrap();
+        let built = chain::Chain::build(&[core::ptr::from_ref(next)], 1, true).unwrap();
         chain::publish(base, built, chain::Mode::Observing).unwrap();
         pause();
         drop(section);
