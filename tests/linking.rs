@@ -202,6 +202,22 @@ fn stands_behind_a_programs_own_allocator() {
     assert_eq!(run(&mut with_tool), fine("nothing before main\n"));
 }
 
+#[test]
+fn stands_before_an_allocator_written_in_assembler() {
+    let folder = folder("link-untyped");
+    let below = compile(&source("link_untyped.c"), &folder.join("libuntyped.so"), Link::None)
+        .args(["-shared", "-fPIC", "-fno-builtin"])
+        .run();
+    for link in [Link::Shared, Link::Archive] {
+        let output = folder.join(format!("{link:?}"));
+        let program = compile(&source("link_untyped_user.c"), &output, link).arg(&below).run();
+        let front = if link == Link::Shared { library() } else { PathBuf::new() };
+        let list = [front.as_os_str(), below.as_os_str()].join(OsStr::new(":"));
+        let outcome = run(Command::new(program).env("LD_PRELOAD", list));
+        assert_eq!(outcome, fine("found\n"), "{link:?}");
+    }
+}
+
 /// `memhook_backend_malloc()` and its fellows, and what the library asks for itself, over an allocator whose functions
 /// call entry points.
 #[test]

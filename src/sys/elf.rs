@@ -53,6 +53,7 @@ const DT_JMPREL: i64 = 23;
 const DT_GNU_HASH: i64 = 0x6fff_fef5;
 const DT_VERSYM: i64 = 0x6fff_fff0;
 
+const STT_NOTYPE: u8 = 0;
 const STT_OBJECT: u8 = 1;
 const STT_FUNC: u8 = 2;
 const STT_TLS: u8 = 6;
@@ -354,7 +355,8 @@ impl Object {
         let symbol = self.find(name, false).or_else(|| self.find(name, true))?;
         let address = self.base.wrapping_add(symbol.st_value as usize);
         match symbol.st_info & 15 {
-            STT_FUNC => Some(address),
+            // Assemblers give a symbol no type unless they are told to.
+            STT_FUNC | STT_NOTYPE => Some(address),
             STT_GNU_IFUNC => Some(choose(address)),
             _ => None,
         }
