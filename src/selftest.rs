@@ -10,7 +10,7 @@ use crate::entry;
 use crate::guard::{self, Record};
 use crate::registry::Probe;
 use crate::sys;
-use crate::sys::elf::{Object, for_each_object};
+use crate::sys::find::find_any;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::Ordering;
 
@@ -89,7 +89,7 @@ impl Trial<'_> {
     /// The tested `free`, where it leads to the same object as another function.
     fn free_beside(&self, function: usize) -> Option<usize> {
         let free = self.missed_free?;
-        object_at(free).is_some_and(|object| object.contains(function)).then_some(free)
+        find_any(free).is_some_and(|object| object.holds(function)).then_some(free)
     }
 }
 
@@ -156,7 +156,7 @@ pub(crate) unsafe fn try_functions(functions: &[Option<Function>; 13]) -> Result
 /// Tries the functions that the shared object at `address` calls. `EINVAL`: there is none;
 /// `ENOENT`: it calls none of the entry points.
 pub(crate) fn try_object(address: usize) -> Result<Findings, c_int> {
-    let object = object_at(address).ok_or(libc::EINVAL)?;
+    let object = find_any(address).ok_or(libc::EINVAL)?.object();
     if !object.is_dynamic() {
         return Err(libc::ENOENT);
     }
@@ -181,22 +181,11 @@ pub(crate) fn try_object(address: usize) -> Result<Findings, c_int> {
     Ok(trial.findings)
 }
 
-fn object_at(address: usize) -> Option<Object> {
-    let mut found = None;
-    for_each_object(&mut |object| {
-        if object.contains(address) {
-            found = Some(*object);
-        }
-        found.is_none()
-    });
-    found
-}
-
 /// The path of the object that holds an address.
-pub(crate) fn object_name(address: usize) -> &'static core::ffi::CStr {
-    match object_at(address).map(|object| object.name()) {
-        Some(name) if !name.is_empty() => name,
-        Some(_) => c"the main program",
-        None => c"an unknown place",
+pub(crate) fn object_name(address: usize) -> &'static [u8] {
+    match find_any(address) {
+        Some(object) if object.is_program() => b"the main program",
+        Some(object) => object.name(),
+        None => b"an unknown place",
     }
 }

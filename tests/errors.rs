@@ -552,6 +552,8 @@ plugin: 0, missed 0
   memhook: all allocation calls arrive
 deep plugin: ENOLINK, missed 0x7
   memhook: these calls do not arrive: malloc free calloc; they lead to {leads_to}. {HELP}
+plugin in a namespace of its own: ENOLINK, missed 0x7
+  memhook: these calls do not arrive: malloc free calloc; they lead to libc.so.6. {HELP}
 plugin without calls: ENOENT, missed 0
   memhook: there is no allocation call to test
 main program: 0, missed 0

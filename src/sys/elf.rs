@@ -119,12 +119,35 @@ fn iterate_of_libc() -> Iterate {
     unsafe { core::mem::transmute::<*mut (), Iterate>(known) }
 }
 
+/// Where the loader's list of the program's objects begins; null where there is none.
+fn first_listed() -> *const Map {
+    let debug = super::weak!(_r_debug).cast::<Debug>();
+    // SAFETY: null, or the loader's variable, which it has filled in before any code of ours runs.
+    unsafe { debug.as_ref() }.map_or(core::ptr::null(), |debug| debug.first)
+}
+
+/// Whether the object with this dynamic section is among the first `count` that the loader lists; `None` where it has
+/// no list. Those are to be objects that came with the program: they are not unloaded, hence no lock is needed.
+pub(super) fn is_among_first(count: u32, dynamic: *const Dynamic) -> Option<bool> {
+    let mut at = first_listed();
+    if at.is_null() {
+        return None;
+    }
+    for _ in 0..count {
+        // SAFETY: null, or an element of the loader's list.
+        let Some(map) = (unsafe { at.as_ref() }) else { break };
+        if map.dynamic == dynamic {
+            return Some(true);
+        }
+        at = map.next;
+    }
+    Some(false)
+}
+
 /// A function of the C library, whoever interposes it. The C library came with the program: it
 /// and what stands before it in the loader's list are not unloaded.
 fn find_in_libc(name: &CStr) -> Option<usize> {
-    let debug = super::weak!(_r_debug).cast::<Debug>();
-    // SAFETY: null, or the loader's variable, which it has filled in before any code of ours runs.
-    let mut at = unsafe { debug.as_ref() }.map_or(core::ptr::null(), |debug| debug.first);
+    let mut at = first_listed();
     // SAFETY: null, or an element of the loader's list.
     while let Some(map) = unsafe { at.as_ref() } {
         // SAFETY: of the loader's list.

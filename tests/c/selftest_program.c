@@ -75,6 +75,10 @@ int main(int argc, char **argv)
         says("plugin", memhook_self_test_object(at, &missed, text, sizeof text));
         at = plugin(argv[2], (argc > 4 ? RTLD_LAZY : RTLD_NOW) | RTLD_DEEPBIND);
         says("deep plugin", memhook_self_test_object(at, &missed, text, sizeof text));
+        void *apart = dlmopen(LM_ID_NEWLM, argv[1], RTLD_NOW);
+        EXPECT(apart != NULL);
+        at = dlsym(apart, "plugin_function");
+        says("plugin in a namespace of its own", memhook_self_test_object(at, &missed, text, sizeof text));
         at = plugin(argv[3], RTLD_NOW);
         says("plugin without calls", memhook_self_test_object(at, &missed, text, sizeof text));
         says("main program", memhook_self_test_object((void *)main, &missed, text, sizeof text));
