@@ -663,10 +663,14 @@ thread on a stack of the program's: all
 thread on a stack of the program's: all
 thread on a stack of the program's: all
 thread on a coroutine's stack first: the caller; a signal's: the caller; its own: all
+thread with a locked page in its stack: all
+thread without descriptors: the caller; with: all
 thread's fork child: all
 signal's own stack: the caller
 coroutine: the caller
 main again: all
+main with a locked page in its stack: all
+thread after the first one's end: all
 ";
     for link in [Link::Shared, Link::Archive, Link::Static] {
         let program = folder(&format!("frames-{link:?}")).join("frames");
