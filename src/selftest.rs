@@ -57,12 +57,13 @@ impl Trial<'_> {
         slot: *const usize,
         bound: &dyn Fn() -> usize,
     ) {
+        // Of a test that this one is inside of: it may be a callback of what that calls that tests.
         // ORDERING [none]: Relaxed. Written and read by this thread.
-        self.record.probe.store(PROBING, Ordering::Relaxed);
+        let outer = self.record.probe.swap(PROBING, Ordering::Relaxed);
         // SAFETY: the caller's contract.
         let block = unsafe { call_once(number, function, slot) };
         // ORDERING [none]: Relaxed. Written and read by this thread.
-        let seen = self.record.probe.swap(0, Ordering::Relaxed);
+        let seen = self.record.probe.swap(outer, Ordering::Relaxed);
         let arrived = seen & (1 << number) != 0;
         self.findings.tested |= 1 << number;
         if !arrived {

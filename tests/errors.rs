@@ -497,6 +497,8 @@ observed: 0, missed 0
   memhook: all allocation calls arrive
 intercepted: 0, missed 0
   memhook: all allocation calls arrive
+inside itself: 0, missed 0
+  memhook: all allocation calls arrive
 suspended: 0, missed 0
   memhook: all allocation calls arrive
 no functions: EINVAL

@@ -17,6 +17,27 @@ static void says(const char *what, int result)
     missed = 0xffff;
 }
 
+static int tests_left, inner_result = -1;
+
+/* A callback that makes sure itself, which the test's own call may lead to. */
+static void told(const memhook_call *call, void *block, void *user)
+{
+    (void)call, (void)block, (void)user;
+    if (tests_left && tests_left--)
+        inner_result = MEMHOOK_SELF_TEST(NULL, NULL, 0);
+}
+
+static void inside_itself(void)
+{
+    static const memhook_observer observer = {.struct_size = sizeof observer, .after_alloc = told};
+    memhook_id id;
+    MUST(memhook_observe(&observer, &id));
+    tests_left = 1;
+    says("inside itself", MEMHOOK_SELF_TEST(&missed, text, sizeof text));
+    EXPECT(inner_result == 0);
+    MUST(memhook_unregister(id));
+}
+
 static void wrong_arguments(void)
 {
     static memhook_entry_points none;
@@ -65,6 +86,7 @@ int main(int argc, char **argv)
     says("observed", MEMHOOK_SELF_TEST(&missed, text, sizeof text));
     MUST(memhook_register(&table, &interceptor));
     says("intercepted", MEMHOOK_SELF_TEST(&missed, text, sizeof text));
+    inside_itself();
     MUST(memhook_suspend());
     says("suspended", MEMHOOK_SELF_TEST(&missed, text, sizeof text));
     MUST(memhook_resume());
