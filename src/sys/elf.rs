@@ -241,8 +241,10 @@ impl Object {
         loop {
             // SAFETY: the dynamic section of a loaded object is mapped and ends with DT_NULL.
             let Dynamic { tag, value } = unsafe { entry.read() };
-            // glibc has relocated these addresses, except in the kernel's vdso.
-            let address = if value < self.base { value.wrapping_add(self.base) } else { value };
+            // glibc has relocated these addresses, except in the kernel's vdso. An object that was linked for a higher place
+            // has a negative base.
+            let is_file_address = self.base <= isize::MAX as usize && value < self.base;
+            let address = if is_file_address { value.wrapping_add(self.base) } else { value };
             let [rela, plt] = &mut self.relocations;
             match tag {
                 0 => break,
