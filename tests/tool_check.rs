@@ -488,6 +488,21 @@ fn blocks_are_filled() {
     }
 }
 
+/// Over an allocator that does not say how large its blocks are, new ones only.
+#[test]
+fn blocks_of_unknown_size_are_filled_when_they_are_new() {
+    let folder = folder("fill-sizeless");
+    let c = root().join("tests/c");
+    let below = compile(&c.join("link_sizeless.c"), &folder.join("libsizeless.so"), Link::None)
+        .args(["-shared", "-fPIC", "-fno-builtin"])
+        .run();
+    let mut command = Command::new(compile(&c.join("check_fill.c"), &folder.join("fill"), Link::None).run());
+    command.env_remove("GLIBC_TUNABLES").env("MALLOC_PERTURB_", "165");
+    command.env("LD_PRELOAD", format!("{}:{}", library().display(), below.display()));
+    let said = "malloc 5a, memalign 5a, calloc 00, realloc 00, freed 78, moved 78\n";
+    assert_eq!(run(&mut command), Outcome { status: 0, stdout: said.into(), stderr: String::new() });
+}
+
 #[test]
 fn wrong_settings_are_refused_with_the_right_ones() {
     for (words, said) in [
