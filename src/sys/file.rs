@@ -240,9 +240,10 @@ pub(crate) fn peek(from: usize, to: &mut [u8]) -> usize {
     let local = libc::iovec { iov_base: to.as_mut_ptr().cast(), iov_len: to.len() };
     let remote = libc::iovec { iov_base: from as *mut _, iov_len: to.len() };
     let (own, other) = (&raw const local as usize, &raw const remote as usize);
-    let pid = super::process_id() as usize;
+    // Any thread will do, except the process's first once it has ended.
+    let tid = super::thread::current().tid as usize;
     // SAFETY: `local` is a live buffer; the kernel checks `remote`.
-    checked(unsafe { raw(libc::SYS_process_vm_readv, [pid, own, 1, other, 1, 0]) }).unwrap_or(0)
+    checked(unsafe { raw(libc::SYS_process_vm_readv, [tid, own, 1, other, 1, 0]) }).unwrap_or(0)
 }
 
 #[allow(dead_code, reason = "for the tools that write files")]
