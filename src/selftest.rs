@@ -145,13 +145,33 @@ pub(crate) unsafe fn try_functions(functions: &[Option<Function>; 13]) -> Result
         if let Some(function) = functions.get(number as usize).copied().flatten() {
             let function = function as *const () as usize;
             // SAFETY: the caller's contract.
-            unsafe { trial.try_one(number, function, core::ptr::null(), &|| function) };
+            unsafe { trial.try_one(number, function, core::ptr::null(), &|| leads_to(number, function)) };
         }
     }
     if trial.findings.tested == 0 {
         return Err(libc::ENOENT);
     }
     Ok(trial.findings)
+}
+
+/// Where a function is that was called. In a program that lies at a fixed place, the address of another object's function
+/// is that of code of the program, which goes on to it.
+fn leads_to(number: u32, function: usize) -> usize {
+    let name = backend::entry_name(number);
+    let mut end = function;
+    if let Some(found) = find_any(function)
+        && found.object().is_dynamic()
+        && found.object().function(name).is_none()
+    {
+        found.object().for_each_binding(name, &mut |slot| {
+            // SAFETY: a relocated pointer of a loaded object.
+            let bound = unsafe { slot.read_volatile() };
+            if bound != 0 && !found.holds(bound) {
+                end = bound;
+            }
+        });
+    }
+    end
 }
 
 /// Tries the functions that the shared object at `address` calls. `EINVAL`: there is none;
