@@ -291,6 +291,13 @@ fn sizes_that_others_changed_are_no_faults() {
 }
 
 #[test]
+fn blocks_that_interceptors_below_have_no_part_in_are_not_theirs() {
+    for link in [Link::Shared, Link::Archive] {
+        expect("check_above", link, "to each its own\n");
+    }
+}
+
+#[test]
 fn functions_do_what_they_say() {
     let said = fs::read_to_string(root().join("tests/c/check_api.out")).unwrap();
     for link in [Link::Shared, Link::Archive] {
