@@ -2075,7 +2075,7 @@ size_t memhook_usable_size(const struct memhook_call *call);
  * The first address is `call->caller`. The others are found by frame pointers, in functions that were compiled with
  * them (`-fno-omit-frame-pointer`): behind one that was not, addresses may be missing, and one may be wrong. Never reads
  * outside the thread's stack. On a signal's alternate stack or a coroutine's the caller is all. (Where the program made
- * the thread's stack itself, what is below that in the same mapping passes for a part of it.)
+ * the thread's stack itself, what is directly below that, with no guard between, passes for a part of it.)
  *
  * # Parameters
  *

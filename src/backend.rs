@@ -28,6 +28,15 @@ pub(crate) static FUNCTIONS: Entries = [const { AtomicPtr::new(core::ptr::null_m
 
 static READY: AtomicBool = AtomicBool::new(false);
 
+/// The object that defines malloc has no malloc_usable_size: what another says of its blocks may be wrong.
+static SIZES_ARE_ANOTHERS: AtomicBool = AtomicBool::new(false);
+
+/// Whether the usable size of a block can be asked for when the program does not.
+pub(crate) fn knows_sizes() -> bool {
+    // ORDERING [none]: Relaxed. Written before any hook can be in force.
+    !SIZES_ARE_ANOTHERS.load(Ordering::Relaxed)
+}
+
 const NAMES: [&CStr; 13] = [
     c"malloc",
     c"free",
@@ -195,7 +204,9 @@ fn complete(elsewhere: &dyn Fn(&CStr) -> Option<usize>) {
     }
     if missing(MEMHOOK_ENTRY_USABLE_SIZE) {
         // One that only forwards to the C library (libmemusage does) has none of its own. Whoever asks
-        // gets the answer that it would get without us.
+        // gets the answer that it would get without us. One with blocks of its own may have none either.
+        // ORDERING [none]: Relaxed. As the slots.
+        SIZES_ARE_ANOTHERS.store(true, Ordering::Relaxed);
         let function = elsewhere(entry_name(MEMHOOK_ENTRY_USABLE_SIZE));
         set(MEMHOOK_ENTRY_USABLE_SIZE, function.map_or(unknown_size as *mut (), |f| f as *mut ()));
     }

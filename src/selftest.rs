@@ -10,7 +10,7 @@ use crate::entry;
 use crate::guard::{self, Record};
 use crate::registry::Probe;
 use crate::sys;
-use crate::sys::elf::{Object, for_each_object};
+use crate::sys::find::find_any;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::Ordering;
 
@@ -57,12 +57,13 @@ impl Trial<'_> {
         slot: *const usize,
         bound: &dyn Fn() -> usize,
     ) {
+        // Of a test that this one is inside of: it may be a callback of what that calls that tests.
         // ORDERING [none]: Relaxed. Written and read by this thread.
-        self.record.probe.store(PROBING, Ordering::Relaxed);
+        let outer = self.record.probe.swap(PROBING, Ordering::Relaxed);
         // SAFETY: the caller's contract.
         let block = unsafe { call_once(number, function, slot) };
         // ORDERING [none]: Relaxed. Written and read by this thread.
-        let seen = self.record.probe.swap(0, Ordering::Relaxed);
+        let seen = self.record.probe.swap(outer, Ordering::Relaxed);
         let arrived = seen & (1 << number) != 0;
         self.findings.tested |= 1 << number;
         if !arrived {
@@ -89,7 +90,7 @@ impl Trial<'_> {
     /// The tested `free`, where it leads to the same object as another function.
     fn free_beside(&self, function: usize) -> Option<usize> {
         let free = self.missed_free?;
-        object_at(free).is_some_and(|object| object.contains(function)).then_some(free)
+        find_any(free).is_some_and(|object| object.holds(function)).then_some(free)
     }
 }
 
@@ -144,7 +145,7 @@ pub(crate) unsafe fn try_functions(functions: &[Option<Function>; 13]) -> Result
         if let Some(function) = functions.get(number as usize).copied().flatten() {
             let function = function as *const () as usize;
             // SAFETY: the caller's contract.
-            unsafe { trial.try_one(number, function, core::ptr::null(), &|| function) };
+            unsafe { trial.try_one(number, function, core::ptr::null(), &|| leads_to(number, function)) };
         }
     }
     if trial.findings.tested == 0 {
@@ -153,10 +154,30 @@ pub(crate) unsafe fn try_functions(functions: &[Option<Function>; 13]) -> Result
     Ok(trial.findings)
 }
 
+/// Where a function is that was called. In a program that lies at a fixed place, the address of another object's function
+/// is that of code of the program, which goes on to it.
+fn leads_to(number: u32, function: usize) -> usize {
+    let name = backend::entry_name(number);
+    let mut end = function;
+    if let Some(found) = find_any(function)
+        && found.object().is_dynamic()
+        && found.object().function(name).is_none()
+    {
+        found.object().for_each_binding(name, &mut |slot| {
+            // SAFETY: a relocated pointer of a loaded object.
+            let bound = unsafe { slot.read_volatile() };
+            if bound != 0 && !found.holds(bound) {
+                end = bound;
+            }
+        });
+    }
+    end
+}
+
 /// Tries the functions that the shared object at `address` calls. `EINVAL`: there is none;
 /// `ENOENT`: it calls none of the entry points.
 pub(crate) fn try_object(address: usize) -> Result<Findings, c_int> {
-    let object = object_at(address).ok_or(libc::EINVAL)?;
+    let object = find_any(address).ok_or(libc::EINVAL)?.object();
     if !object.is_dynamic() {
         return Err(libc::ENOENT);
     }
@@ -181,22 +202,11 @@ pub(crate) fn try_object(address: usize) -> Result<Findings, c_int> {
     Ok(trial.findings)
 }
 
-fn object_at(address: usize) -> Option<Object> {
-    let mut found = None;
-    for_each_object(&mut |object| {
-        if object.contains(address) {
-            found = Some(*object);
-        }
-        found.is_none()
-    });
-    found
-}
-
 /// The path of the object that holds an address.
-pub(crate) fn object_name(address: usize) -> &'static core::ffi::CStr {
-    match object_at(address).map(|object| object.name()) {
-        Some(name) if !name.is_empty() => name,
-        Some(_) => c"the main program",
-        None => c"an unknown place",
+pub(crate) fn object_name(address: usize) -> &'static [u8] {
+    match find_any(address) {
+        Some(object) if object.is_program() => b"the main program",
+        Some(object) => object.name(),
+        None => b"an unknown place",
     }
 }

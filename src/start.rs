@@ -18,7 +18,7 @@ use crate::grace;
 use crate::guard;
 use crate::registry;
 use crate::sys::elf::for_each_object;
-use crate::sys::{self, barrier};
+use crate::sys::{self, barrier, find};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 const UNTOUCHED: u32 = 0;
@@ -168,19 +168,12 @@ fn count_objects() {
     let _ = AT_START.compare_exchange(0, count, Ordering::Relaxed, Ordering::Relaxed);
 }
 
-/// Whether the destructors of the object that holds `address` run since it is being unloaded.
+/// Whether the destructors of the object that holds `address` run since it is being unloaded. Takes none of the loader's
+/// locks at the end of the process: another thread may have one and never give it back.
 pub(crate) fn is_unloading(address: usize) -> bool {
-    let mut number = 0;
-    let mut found = u32::MAX;
-    for_each_object(&mut |object| {
-        if object.contains(address) {
-            found = number;
-        }
-        number += 1;
-        found == u32::MAX
-    });
     // ORDERING [none]: Relaxed. Written before the program's first hook.
-    found >= AT_START.load(Ordering::Relaxed) && guard::circumstances() & MEMHOOK_DURING_PROCESS_EXIT == 0
+    guard::circumstances() & MEMHOOK_DURING_PROCESS_EXIT == 0
+        && !find::is_in_first(AT_START.load(Ordering::Relaxed), address)
 }
 
 extern "C" fn at_exit() {

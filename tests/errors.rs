@@ -497,6 +497,8 @@ observed: 0, missed 0
   memhook: all allocation calls arrive
 intercepted: 0, missed 0
   memhook: all allocation calls arrive
+inside itself: 0, missed 0
+  memhook: all allocation calls arrive
 suspended: 0, missed 0
   memhook: all allocation calls arrive
 no functions: EINVAL
@@ -552,6 +554,8 @@ plugin: 0, missed 0
   memhook: all allocation calls arrive
 deep plugin: ENOLINK, missed 0x7
   memhook: these calls do not arrive: malloc free calloc; they lead to {leads_to}. {HELP}
+plugin in a namespace of its own: ENOLINK, missed 0x7
+  memhook: these calls do not arrive: malloc free calloc; they lead to libc.so.6. {HELP}
 plugin without calls: ENOENT, missed 0
   memhook: there is no allocation call to test
 main program: 0, missed 0
@@ -596,15 +600,19 @@ fn self_test_finds_another_interposer_first_in_link_order() {
         .arg("-shared")
         .arg("-fPIC")
         .run();
-    let program = compile(&source("selftest_behind.c"), &folder.join("program"), Link::Shared)
-        .arg(format!("-Wl,-rpath,{}", folder.display()))
-        .arg(folder.join("libfirst.so"))
-        .run();
     let stdout = format!(
         "Link has been severed, missed 0x1\n  memhook: these calls do not arrive: malloc; they lead to \
          libfirst.so. {HELP}\n"
     );
-    assert_eq!(file_names_only(run(&mut Command::new(program))), fine(&stdout));
+    // In the second, the addresses of functions are those of code of its own that goes on to them.
+    for (name, options) in [("program", ["-fPIE", "-pie"]), ("fixed", ["-fno-pie", "-no-pie"])] {
+        let program = compile(&source("selftest_behind.c"), &folder.join(name), Link::Shared)
+            .args(options)
+            .arg(format!("-Wl,-rpath,{}", folder.display()))
+            .arg(folder.join("libfirst.so"))
+            .run();
+        assert_eq!(file_names_only(run(&mut Command::new(program))), fine(&stdout), "{name}");
+    }
 }
 
 #[test]

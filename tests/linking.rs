@@ -202,6 +202,34 @@ fn stands_behind_a_programs_own_allocator() {
     assert_eq!(run(&mut with_tool), fine("nothing before main\n"));
 }
 
+/// Builds `link_untyped.c` and a program over it with these options, and expects that its functions are found.
+fn finds_untyped(test: &str, options: [&str; 3]) {
+    let folder = folder(test);
+    let below = compile(&source("link_untyped.c"), &folder.join("libuntyped.so"), Link::None)
+        .args(options)
+        .args(["-shared", "-fPIC", "-fno-builtin"])
+        .run();
+    for link in [Link::Shared, Link::Archive] {
+        let output = folder.join(format!("{link:?}"));
+        let program = compile(&source("link_untyped_user.c"), &output, link).args(options).arg(&below).run();
+        let front = if link == Link::Shared { library() } else { PathBuf::new() };
+        let list = [front.as_os_str(), below.as_os_str()].join(OsStr::new(":"));
+        let outcome = run(Command::new(program).env("LD_PRELOAD", list));
+        assert_eq!(outcome, fine("found\n"), "{link:?}");
+    }
+}
+
+#[test]
+fn stands_before_an_allocator_written_in_assembler() {
+    finds_untyped("link-untyped", ["-O1"; 3]);
+}
+
+/// Where the program lies there, the allocator lies below: by a negative difference.
+#[test]
+fn stands_before_an_allocator_that_was_linked_for_a_higher_place() {
+    finds_untyped("link-high", ["-fPIE", "-pie", "-Wl,-Ttext-segment=0x7ffff0000000"]);
+}
+
 /// `memhook_backend_malloc()` and its fellows, and what the library asks for itself, over an allocator whose functions
 /// call entry points.
 #[test]

@@ -40,6 +40,7 @@ programs! {
     r4_stuck_callback_keeps_no_name => "neither kept the other";
     r4_stuck_callback_spares_other_hooks => "unregistered while another was stuck";
     r4_release_waits_for_another_unregister => "twenty releases waited";
+    r4_exit_with_the_loader_locked => "nobody waited";
     r4_removal_from_a_long_chain => "released after the call";
     r4_left_while_another_returns => "noticed, unregistered";
     r4_unregister_timed => "gave up, released later";

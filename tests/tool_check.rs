@@ -291,6 +291,13 @@ fn sizes_that_others_changed_are_no_faults() {
 }
 
 #[test]
+fn blocks_that_interceptors_below_have_no_part_in_are_not_theirs() {
+    for link in [Link::Shared, Link::Archive] {
+        expect("check_above", link, "to each its own\n");
+    }
+}
+
+#[test]
 fn functions_do_what_they_say() {
     let said = fs::read_to_string(root().join("tests/c/check_api.out")).unwrap();
     for link in [Link::Shared, Link::Archive] {
@@ -488,6 +495,21 @@ fn blocks_are_filled() {
     }
 }
 
+/// Over an allocator that does not say how large its blocks are, new ones only.
+#[test]
+fn blocks_of_unknown_size_are_filled_when_they_are_new() {
+    let folder = folder("fill-sizeless");
+    let c = root().join("tests/c");
+    let below = compile(&c.join("link_sizeless.c"), &folder.join("libsizeless.so"), Link::None)
+        .args(["-shared", "-fPIC", "-fno-builtin"])
+        .run();
+    let mut command = Command::new(compile(&c.join("check_fill.c"), &folder.join("fill"), Link::None).run());
+    command.env_remove("GLIBC_TUNABLES").env("MALLOC_PERTURB_", "165");
+    command.env("LD_PRELOAD", format!("{}:{}", library().display(), below.display()));
+    let said = "malloc 5a, memalign 5a, calloc 00, realloc 00, freed 78, moved 78\n";
+    assert_eq!(run(&mut command), Outcome { status: 0, stdout: said.into(), stderr: String::new() });
+}
+
 #[test]
 fn wrong_settings_are_refused_with_the_right_ones() {
     for (words, said) in [
@@ -663,10 +685,14 @@ thread on a stack of the program's: all
 thread on a stack of the program's: all
 thread on a stack of the program's: all
 thread on a coroutine's stack first: the caller; a signal's: the caller; its own: all
+thread with a locked page in its stack: all
+thread without descriptors: the caller; with: all
 thread's fork child: all
 signal's own stack: the caller
 coroutine: the caller
 main again: all
+main with a locked page in its stack: all
+thread after the first one's end: all
 ";
     for link in [Link::Shared, Link::Archive, Link::Static] {
         let program = folder(&format!("frames-{link:?}")).join("frames");

@@ -269,6 +269,22 @@ fn binary_form_tells_everything() {
     assert_eq!(contradictions(&events), [""; 0]);
 }
 
+/// The kernel tells less of a process whose first thread has ended.
+#[test]
+fn binary_form_tells_of_objects_after_the_first_threads_end() {
+    let folder = folder("trace-first-thread");
+    let program = program("trace_process", &folder, &[]);
+    let mut command = preloaded(&program, &folder);
+    let outcome = run(command.arg("after_the_first_thread").env("MEMHOOK", "trace=t,binary"));
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+    let (trace, events) = read(&folder.join("t"));
+    assert_eq!(made(&events, 1234), (100, 100));
+    let event = events.iter().find(|e| matches!(e.what, What::Made { requested: 1234, .. })).expect("made");
+    let module = trace.module(event.callers[0], event.ticks).expect("the program");
+    assert_eq!(module.path, fs::canonicalize(itself(&program)).unwrap());
+    assert!(support::is_emulated() || !module.build_id.is_empty());
+}
+
 #[test]
 fn binary_form_orders_threads() {
     let folder = folder("trace-binary-threads");

@@ -1,7 +1,7 @@
 //! The tools on top of the hooks: by their functions, and by the environment variable `MEMHOOK`.
 
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use support::{Link, build, compile, expect, folder, library, root, run};
 
 #[test]
@@ -191,6 +191,35 @@ fn unknown_tools_are_refused_with_those_that_there_are() {
         let known: Vec<_> = rest.unwrap_or_else(|| panic!("{said}")).split(", ").collect();
         assert!(known.contains(&"fail") && known.contains(&"check"), "{said}");
     }
+}
+
+/// Where standard error is a pipe that nobody reads, and where it is a file that may not become longer, with the signals
+/// that would end the program.
+#[test]
+fn what_is_said_ends_no_program() {
+    let program = build("check_fill", Link::None);
+    let folder = folder("said-in-vain");
+    let wrong = |command: &mut Command| {
+        command.env("LD_PRELOAD", library()).env("MEMHOOK", "unknown");
+        command.stdout(Stdio::null()).status().unwrap().code()
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(wrong(Command::new(&program).stderr(writer)), Some(0));
+    let full = std::fs::File::create(folder.join("said")).unwrap();
+    let mut command = Command::new(&program);
+    let no_longer = || {
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: a live limit.
+        if unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &none) } == 0 {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    };
+    // SAFETY: a system call.
+    unsafe { command.pre_exec(no_longer) };
+    assert_eq!(wrong(command.stderr(full)), Some(0));
 }
 
 /// What glibc's own functions do and say of its heap stays true with the library in place, in the initialize hook and

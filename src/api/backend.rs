@@ -137,6 +137,12 @@ pub unsafe extern "C" fn memhook_backend_usable_size(block: Block) -> usize {
     past_hooks(|| unsafe { backend::usable_size(block) })
 }
 
+/// For the tools: whether a usable size can be asked for when the program does not.
+pub(crate) fn backend_knows_sizes() -> bool {
+    start::ensure();
+    backend::knows_sizes()
+}
+
 /// Memory of the library's own, which no allocator knows: for callbacks that need some whatever
 /// locks are held. Aligned to 16 bytes, contents undefined.
 ///

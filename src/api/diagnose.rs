@@ -153,7 +153,7 @@ unsafe fn report(
                 line.add(backend::entry_name(number).to_bytes());
             }
             line.add(b"; they lead to ");
-            line.add(findings.leads_to.map_or(c"?", selftest::object_name).to_bytes());
+            line.add(findings.leads_to.map_or(&b"?"[..], selftest::object_name));
             line.add(
                 b". Link libmemhook before the library that defines them or preload it; a shared object \
                   must not be loaded with RTLD_DEEPBIND; a fully static program needs the linker options \

@@ -53,6 +53,7 @@ const DT_JMPREL: i64 = 23;
 const DT_GNU_HASH: i64 = 0x6fff_fef5;
 const DT_VERSYM: i64 = 0x6fff_fff0;
 
+const STT_NOTYPE: u8 = 0;
 const STT_OBJECT: u8 = 1;
 const STT_FUNC: u8 = 2;
 const STT_TLS: u8 = 6;
@@ -118,12 +119,35 @@ fn iterate_of_libc() -> Iterate {
     unsafe { core::mem::transmute::<*mut (), Iterate>(known) }
 }
 
+/// Where the loader's list of the program's objects begins; null where there is none.
+fn first_listed() -> *const Map {
+    let debug = super::weak!(_r_debug).cast::<Debug>();
+    // SAFETY: null, or the loader's variable, which it has filled in before any code of ours runs.
+    unsafe { debug.as_ref() }.map_or(core::ptr::null(), |debug| debug.first)
+}
+
+/// Whether the object with this dynamic section is among the first `count` that the loader lists; `None` where it has
+/// no list. Those are to be objects that came with the program: they are not unloaded, hence no lock is needed.
+pub(super) fn is_among_first(count: u32, dynamic: *const Dynamic) -> Option<bool> {
+    let mut at = first_listed();
+    if at.is_null() {
+        return None;
+    }
+    for _ in 0..count {
+        // SAFETY: null, or an element of the loader's list.
+        let Some(map) = (unsafe { at.as_ref() }) else { break };
+        if map.dynamic == dynamic {
+            return Some(true);
+        }
+        at = map.next;
+    }
+    Some(false)
+}
+
 /// A function of the C library, whoever interposes it. The C library came with the program: it
 /// and what stands before it in the loader's list are not unloaded.
 fn find_in_libc(name: &CStr) -> Option<usize> {
-    let debug = super::weak!(_r_debug).cast::<Debug>();
-    // SAFETY: null, or the loader's variable, which it has filled in before any code of ours runs.
-    let mut at = unsafe { debug.as_ref() }.map_or(core::ptr::null(), |debug| debug.first);
+    let mut at = first_listed();
     // SAFETY: null, or an element of the loader's list.
     while let Some(map) = unsafe { at.as_ref() } {
         // SAFETY: of the loader's list.
@@ -217,8 +241,10 @@ impl Object {
         loop {
             // SAFETY: the dynamic section of a loaded object is mapped and ends with DT_NULL.
             let Dynamic { tag, value } = unsafe { entry.read() };
-            // glibc has relocated these addresses, except in the kernel's vdso.
-            let address = if value < self.base { value.wrapping_add(self.base) } else { value };
+            // glibc has relocated these addresses, except in the kernel's vdso. An object that was linked for a higher place
+            // has a negative base.
+            let is_file_address = self.base <= isize::MAX as usize && value < self.base;
+            let address = if is_file_address { value.wrapping_add(self.base) } else { value };
             let [rela, plt] = &mut self.relocations;
             match tag {
                 0 => break,
@@ -354,7 +380,8 @@ impl Object {
         let symbol = self.find(name, false).or_else(|| self.find(name, true))?;
         let address = self.base.wrapping_add(symbol.st_value as usize);
         match symbol.st_info & 15 {
-            STT_FUNC => Some(address),
+            // Assemblers give a symbol no type unless they are told to.
+            STT_FUNC | STT_NOTYPE => Some(address),
             STT_GNU_IFUNC => Some(choose(address)),
             _ => None,
         }

@@ -39,7 +39,7 @@ fn value<'a>(entry: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// The same from the kernel, for an allocation call that comes before the C library is initialised. The
 /// copy is kept if the variable is there.
 fn initial(name: &[u8]) -> Option<&'static [u8]> {
-    let whole = Whole::read(b"/proc/self/environ\0")?;
+    let whole = Whole::read(b"/proc/self/environ\0").ok()?;
     fn find<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
         text.split(|&byte| byte == 0).find_map(|entry| value(entry, name))
     }

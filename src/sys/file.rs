@@ -240,18 +240,24 @@ pub(crate) fn peek(from: usize, to: &mut [u8]) -> usize {
     let local = libc::iovec { iov_base: to.as_mut_ptr().cast(), iov_len: to.len() };
     let remote = libc::iovec { iov_base: from as *mut _, iov_len: to.len() };
     let (own, other) = (&raw const local as usize, &raw const remote as usize);
-    let pid = super::process_id() as usize;
+    // Any thread will do, except the process's first once it has ended.
+    let tid = super::thread::current().tid as usize;
     // SAFETY: `local` is a live buffer; the kernel checks `remote`.
-    checked(unsafe { raw(libc::SYS_process_vm_readv, [pid, own, 1, other, 1, 0]) }).unwrap_or(0)
+    checked(unsafe { raw(libc::SYS_process_vm_readv, [tid, own, 1, other, 1, 0]) }).unwrap_or(0)
 }
 
 #[allow(dead_code, reason = "for the tools that write files")]
 /// The path of the executable, not ended by NUL; how many bytes it has, 0 where it cannot be had.
 pub(crate) fn executable(buffer: &mut [u8]) -> usize {
     let (at, len) = (buffer.as_mut_ptr() as usize, buffer.len());
-    let link = c"/proc/self/exe".as_ptr() as usize;
-    // SAFETY: a string ended by NUL; the pointer and the length are those of a live slice.
-    checked(unsafe { raw(libc::SYS_readlinkat, [libc::AT_FDCWD as usize, link, at, len, 0, 0]) }).unwrap_or(0)
+    // The first leads nowhere once the process's first thread has ended.
+    let links = [c"/proc/self/exe", c"/proc/thread-self/exe"];
+    let read = |link: &core::ffi::CStr| {
+        let (folder, link) = (libc::AT_FDCWD as usize, link.as_ptr() as usize);
+        // SAFETY: a string ended by NUL; the pointer and the length are those of a live slice.
+        checked(unsafe { raw(libc::SYS_readlinkat, [folder, link, at, len, 0, 0]) }).ok()
+    };
+    links.into_iter().find_map(read).unwrap_or(0)
 }
 
 /// A whole file of the kernel's, whose length nobody knows before: on pages of our own.
@@ -262,12 +268,12 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
-    /// The file as it is now; `None` where it or memory for it cannot be had. `path` ends with NUL.
-    pub(crate) fn read(path: &[u8]) -> Option<Whole> {
-        let fd = open(path, libc::O_RDONLY, 0).ok()?;
+    /// The file as it is now; the error number where it or memory for it cannot be had. `path` ends with NUL.
+    pub(crate) fn read(path: &[u8]) -> Result<Whole, i32> {
+        let fd = open(path, libc::O_RDONLY, 0)?;
         let mut room = 256 * 1024;
         let whole = loop {
-            let Some(at) = pages::map(room) else { break None };
+            let Some(at) = pages::map(room) else { break Err(libc::ENOMEM) };
             let mut whole = Whole { at, room, len: 0 };
             // SAFETY: pages of our own of this length, which nobody else knows.
             let buffer = unsafe { core::slice::from_raw_parts_mut(at, room) };
@@ -278,7 +284,7 @@ impl Whole {
                 whole.len += got;
             }
             if whole.len < room {
-                break Some(whole);
+                break Ok(whole);
             }
             room *= 4;
         };

@@ -4,7 +4,7 @@
 //! the program's that this one holds. `_dl_find_object` (glibc 2.35) takes none. Where it is missing, only
 //! objects are found that were there when [`prepare`] was called.
 
-use super::elf::{Dynamic, Object, for_each_object};
+use super::elf::{Dynamic, Object, for_each_object, is_among_first};
 use super::weak;
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int};
@@ -83,10 +83,7 @@ pub(crate) fn prepare() {
     let all = unsafe { &mut *OBJECTS.all.get() };
     for_each_object(&mut |object| {
         if let Some(place) = all.get_mut(count) {
-            let (start, end) = object.range();
-            let name = object.name().as_ptr();
-            let (base, dynamic) = (object.base(), object.dynamic());
-            *place = Some(Found { start, end, base, name, dynamic, unwind: core::ptr::null() });
+            *place = Some(Found::of(object));
             count += 1;
         }
         count < MOST
@@ -106,8 +103,7 @@ pub(crate) fn find(address: usize) -> Option<Found> {
         }
         // SAFETY: not written after there is a number.
         let all = unsafe { &*OBJECTS.all.get() };
-        let holds = |found: &&Found| (found.start..found.end).contains(&address);
-        return all.iter().flatten().find(holds).copied();
+        return all.iter().flatten().find(|found| found.holds(address)).copied();
     };
     let mut answer = core::mem::MaybeUninit::<Answer>::zeroed();
     // SAFETY: glibc's function fills in an answer of this form; any address may be asked for.
@@ -136,7 +132,60 @@ pub(crate) fn find(address: usize) -> Option<Found> {
     })
 }
 
+/// The object that `address` lies in, whenever it was loaded. Takes the loader's lock where the loader has no function
+/// for this: not for an allocation call.
+pub(crate) fn find_any(address: usize) -> Option<Found> {
+    if loader().is_some() {
+        return find(address);
+    }
+    let mut found = None;
+    for_each_object(&mut |object| {
+        if object.contains(address) {
+            found = Some(Found::of(object));
+        }
+        found.is_none()
+    });
+    found
+}
+
+/// Whether `address` lies in one of the first `count` objects of the program, which are to be objects that are never
+/// unloaded. As for [`find_any`].
+pub(crate) fn is_in_first(count: u32, address: usize) -> bool {
+    if loader().is_some() {
+        let dynamic = find(address).map_or(core::ptr::null(), |found| found.dynamic);
+        if let Some(answer) = is_among_first(count, dynamic) {
+            return answer;
+        }
+    }
+    let (mut number, mut found) = (0, false);
+    for_each_object(&mut |object| {
+        found = number < count && object.contains(address);
+        number += 1;
+        number < count && !found
+    });
+    found
+}
+
 impl Found {
+    /// What there is to know of an object, except where its unwind tables are.
+    fn of(object: &Object) -> Found {
+        let (start, end) = object.range();
+        let name = object.name().as_ptr();
+        let (base, dynamic) = (object.base(), object.dynamic());
+        Found { start, end, base, name, dynamic, unwind: core::ptr::null() }
+    }
+
+    /// Whether an address lies in the object.
+    pub(crate) fn holds(&self, address: usize) -> bool {
+        (self.start..self.end).contains(&address)
+    }
+
+    /// The object's tables. As for [`name`](Found::name).
+    pub(crate) fn object(&self) -> Object {
+        // SAFETY: the object is loaded (this method's condition), and the loader says where its section is.
+        unsafe { Object::listed(self.base, self.dynamic) }
+    }
+
     /// The object's path as it was loaded; for the program itself, the name by which it was started. The
     /// object must be loaded still: an address in it is being executed.
     pub(crate) fn name(&self) -> &'static [u8] {
@@ -157,8 +206,7 @@ impl Found {
 
     /// The name and the address of the symbol in which `address` lies. As for [`name`](Found::name).
     pub(crate) fn symbol_around(&self, address: usize) -> Option<(&'static CStr, usize)> {
-        // SAFETY: the object is loaded (this method's condition), and the loader says where its section is.
-        unsafe { Object::listed(self.base, self.dynamic) }.symbol_around(address)
+        self.object().symbol_around(address)
     }
 }
 

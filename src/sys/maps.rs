@@ -2,8 +2,8 @@
 
 use super::file::Whole;
 
-/// The mappings of this process at one moment; none where the kernel does not tell.
-pub(crate) struct Maps(Option<Whole>);
+/// The mappings of this process at one moment; none where the kernel does not tell, and why.
+pub(crate) struct Maps(Result<Whole, i32>);
 
 /// One mapping.
 #[derive(Clone, Copy)]
@@ -19,7 +19,17 @@ pub(crate) struct Region<'a> {
 impl Maps {
     /// The mappings now.
     pub(crate) fn read() -> Maps {
-        Maps(Whole::read(b"/proc/self/maps\0"))
+        let ours = Whole::read(b"/proc/self/maps\0");
+        match &ours {
+            // It is empty once the process's first thread has ended; that of another thread is not (Linux 3.17).
+            Ok(whole) if whole.bytes().is_empty() => Maps(Whole::read(b"/proc/thread-self/maps\0")),
+            _ => Maps(ours),
+        }
+    }
+
+    /// Whether the kernel may tell another time: there was no descriptor or no memory for it.
+    pub(crate) fn is_missing_for_now(&self) -> bool {
+        matches!(self.0, Err(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
     }
 
     /// All of them, by address.
@@ -30,7 +40,13 @@ impl Maps {
 
     /// The mapping that holds an address.
     pub(crate) fn find(&self, address: usize) -> Option<Region<'_>> {
-        self.iter().find(|region| (region.start..region.end).contains(&address))
+        self.iter().find(|region| region.holds(address))
+    }
+}
+
+impl Region<'_> {
+    pub(crate) fn holds(&self, address: usize) -> bool {
+        (self.start..self.end).contains(&address)
     }
 }
 

@@ -44,9 +44,10 @@ macro_rules! weak {
 }
 pub(crate) use weak;
 
-/// Writes to standard error. A full or closed one loses the text: there is nobody to tell.
+/// Writes to standard error. A full or closed one loses the text: there is nobody to tell. No signal says that it cannot
+/// be written: that would end the program.
 pub(crate) fn write_error(text: &[u8]) {
-    let _ = file::write_all(2, text);
+    let _ = file::write_quietly(2, [text, &[]]);
 }
 
 /// Says what is wrong and ends the process: for states in which no call can be answered.

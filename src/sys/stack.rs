@@ -5,10 +5,10 @@
 //! C library keeps what is any other thread's own at the upper end of its stack, also where the program has given
 //! it that: there the stack ends, though to the kernel it may be one with what is mapped behind it.
 //!
-//! What lies below a stack in the same mapping is taken for a part of it. That can only be where the program made
-//! the stack, in memory without a guard.
+//! What lies directly below a stack, without a guard between, is taken for a part of it. That can only be where the
+//! program made the stack.
 
-use super::maps::Maps;
+use super::maps::{Maps, Region};
 use super::thread;
 use super::tls::thread_pointer;
 use core::cell::Cell;
@@ -48,8 +48,8 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// Empty where the kernel does not tell.
-    fn of_this_thread() -> Bounds {
+    /// Empty where the kernel does not tell; `None` where it may another time.
+    fn of_this_thread() -> Option<Bounds> {
         let own = thread_pointer();
         // ORDERING [none]: Relaxed. A number that does not change.
         let is_main = match MAIN.load(Ordering::Relaxed) {
@@ -57,17 +57,29 @@ impl Bounds {
             main => main == own,
         };
         let maps = Maps::read();
-        if is_main {
-            let found = maps.iter().find(|region| region.path == b"[stack]");
-            found.map_or(Bounds::default(), |region| Bounds {
-                low: region.start.saturating_sub(SLACK),
-                high: region.end,
-                grows: true,
-            })
-        } else {
-            let found = maps.find(own);
-            found.map_or(Bounds::default(), |region| Bounds { low: region.start, high: own, grows: false })
+        if maps.is_missing_for_now() {
+            return None;
         }
+        let is_it = |region: &Region| if is_main { region.path == b"[stack]" } else { region.holds(own) };
+        // A stack is several mappings where a part of it was locked, say.
+        let (mut low, mut behind) = (0, 0);
+        for region in maps.iter() {
+            if !region.is_readable {
+                continue;
+            }
+            if region.start != behind {
+                low = region.start;
+            }
+            behind = region.end;
+            if is_it(&region) {
+                return Some(if is_main {
+                    Bounds { low: low.saturating_sub(SLACK), high: region.end, grows: true }
+                } else {
+                    Bounds { low, high: own, grows: false }
+                });
+            }
+        }
+        Some(Bounds::default())
     }
 
     fn hold(self, at: usize) -> bool {
@@ -107,7 +119,7 @@ impl Stack {
         if self.thread.get() == thread && !self.bounds.get().may_have_grown_to(stack_pointer) {
             return None;
         }
-        let bounds = Bounds::of_this_thread();
+        let bounds = Bounds::of_this_thread()?;
         self.bounds.set(bounds);
         self.thread.set(thread);
         bounds.hold(stack_pointer).then_some(bounds.high)
@@ -118,7 +130,7 @@ impl Stack {
 pub(crate) fn holds(address: usize) -> bool {
     let here = 0u8;
     let here = &raw const here as usize;
-    let bounds = Bounds::of_this_thread();
+    let bounds = Bounds::of_this_thread().unwrap_or_default();
     bounds.hold(here) && (here..bounds.high).contains(&address)
 }
 

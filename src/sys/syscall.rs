@@ -144,11 +144,17 @@ pub(crate) fn is_in_memory(page: usize) -> bool {
 /// Reads the kernel's page records of this process from the page at `first` on. Returns how
 /// many were read; 0 where the file cannot be had.
 pub(crate) fn pagemap(first: usize, records: &mut [u64]) -> usize {
-    let Ok(fd) = file::open(b"/proc/self/pagemap\0", libc::O_RDONLY, 0) else { return 0 };
     let bytes = core::mem::size_of_val(records);
     // SAFETY: plain bytes over the records.
     let buffer = unsafe { core::slice::from_raw_parts_mut(records.as_mut_ptr().cast(), bytes) };
-    let got = file::read_at(fd, buffer, first * 8);
-    file::close(fd);
-    got.unwrap_or(0) / 8
+    // The first is empty once the process's first thread has ended.
+    for path in [&b"/proc/self/pagemap\0"[..], b"/proc/thread-self/pagemap\0"] {
+        let Ok(fd) = file::open(path, libc::O_RDONLY, 0) else { return 0 };
+        let got = file::read_at(fd, buffer, first * 8).unwrap_or(0) / 8;
+        file::close(fd);
+        if got != 0 {
+            return got;
+        }
+    }
+    0
 }

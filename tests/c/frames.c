@@ -1,5 +1,6 @@
-/* memhook_frames: the callers of callers, in main, in a thread, deep down, on a stack that the program gave a thread; the
- * caller alone where the stack is another one, and for who has not asked. Compiled with frame pointers. */
+/* memhook_frames: the callers of callers, in main, in a thread, deep down, on a stack that the program gave a thread, on
+ * one of several mappings, after the end of the first thread; the caller alone where the stack is another one, where the
+ * kernel cannot be asked, and for who has not asked. Compiled with frame pointers. */
 #define _GNU_SOURCE
 #include <memhook.h>
 #include <pthread.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -142,6 +144,40 @@ static void *fork_first(void *nothing)
     return nothing;
 }
 
+/* A locked page in the middle makes several mappings of a stack. */
+static void *with_a_locked_page(void *depth)
+{
+    char pages[3 << 12] = {0};
+    mlock((char *)(((uintptr_t)pages + 4095) & ~(uintptr_t)4095), 1 << 12);
+    outermost(depth);
+    strcpy(said[0], tell(depth != NULL));
+    return NULL;
+}
+
+static void *without_descriptors_first(void *nothing)
+{
+    struct rlimit usual, none;
+    getrlimit(RLIMIT_NOFILE, &usual);
+    none = usual, none.rlim_cur = 0;
+    setrlimit(RLIMIT_NOFILE, &none);
+    outermost(0);
+    strcpy(said[0], tell(0));
+    setrlimit(RLIMIT_NOFILE, &usual);
+    outermost(0);
+    strcpy(said[1], tell(0));
+    return nothing;
+}
+
+static memhook_id id;
+
+static void *after_the_first(void *first)
+{
+    pthread_join(*(pthread_t *)first, NULL);
+    outermost(0);
+    printf("thread after the first one's end: %s\n", tell(0));
+    exit(memhook_unregister(id));
+}
+
 static void in_thread(void *(*what)(void *), void *argument, void *stack)
 {
     pthread_attr_t attributes;
@@ -165,7 +201,7 @@ int main(void)
         .struct_size = sizeof observer, .flags = MEMHOOK_WANTS_FRAMES, .after_alloc = told};
     static const memhook_interceptor keeper = {
         .struct_size = sizeof keeper, .flags = MEMHOOK_KEEPS_POINTERS, .malloc = asked};
-    memhook_id id, second;
+    memhook_id second;
     if (memhook_register(&keeper, &second))
         return 1;
     outermost(0);
@@ -195,6 +231,10 @@ int main(void)
     sigaction(SIGUSR1, &action, NULL);
     in_thread(on_other_stacks_first, NULL, NULL);
     printf("thread on a coroutine's stack first: %s; a signal's: %s; its own: %s\n", said[0], said[1], said[2]);
+    in_thread(with_a_locked_page, NULL, NULL);
+    printf("thread with a locked page in its stack: %s\n", said[0]);
+    in_thread(without_descriptors_first, NULL, NULL);
+    printf("thread without descriptors: %s; with: %s\n", said[0], said[1]);
     in_thread(fork_first, NULL, NULL);
     printf("thread's fork child: %s\n", said[0]);
     raise_on(memhook_backend_malloc(STACK));
@@ -203,5 +243,11 @@ int main(void)
     printf("coroutine: %s\n", tell(0));
     outermost(0);
     printf("main again: %s\n", tell(0));
-    return memhook_unregister(id);
+    with_a_locked_page((void *)1000);
+    printf("main with a locked page in its stack: %s\n", said[0]);
+    static pthread_t first, last;
+    first = pthread_self();
+    if (pthread_create(&last, NULL, after_the_first, &first) != 0)
+        puts("no such thread");
+    pthread_exit(NULL);
 }

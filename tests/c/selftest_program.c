@@ -17,6 +17,27 @@ static void says(const char *what, int result)
     missed = 0xffff;
 }
 
+static int tests_left, inner_result = -1;
+
+/* A callback that makes sure itself, which the test's own call may lead to. */
+static void told(const memhook_call *call, void *block, void *user)
+{
+    (void)call, (void)block, (void)user;
+    if (tests_left && tests_left--)
+        inner_result = MEMHOOK_SELF_TEST(NULL, NULL, 0);
+}
+
+static void inside_itself(void)
+{
+    static const memhook_observer observer = {.struct_size = sizeof observer, .after_alloc = told};
+    memhook_id id;
+    MUST(memhook_observe(&observer, &id));
+    tests_left = 1;
+    says("inside itself", MEMHOOK_SELF_TEST(&missed, text, sizeof text));
+    EXPECT(inner_result == 0);
+    MUST(memhook_unregister(id));
+}
+
 static void wrong_arguments(void)
 {
     static memhook_entry_points none;
@@ -65,6 +86,7 @@ int main(int argc, char **argv)
     says("observed", MEMHOOK_SELF_TEST(&missed, text, sizeof text));
     MUST(memhook_register(&table, &interceptor));
     says("intercepted", MEMHOOK_SELF_TEST(&missed, text, sizeof text));
+    inside_itself();
     MUST(memhook_suspend());
     says("suspended", MEMHOOK_SELF_TEST(&missed, text, sizeof text));
     MUST(memhook_resume());
@@ -75,6 +97,10 @@ int main(int argc, char **argv)
         says("plugin", memhook_self_test_object(at, &missed, text, sizeof text));
         at = plugin(argv[2], (argc > 4 ? RTLD_LAZY : RTLD_NOW) | RTLD_DEEPBIND);
         says("deep plugin", memhook_self_test_object(at, &missed, text, sizeof text));
+        void *apart = dlmopen(LM_ID_NEWLM, argv[1], RTLD_NOW);
+        EXPECT(apart != NULL);
+        at = dlsym(apart, "plugin_function");
+        says("plugin in a namespace of its own", memhook_self_test_object(at, &missed, text, sizeof text));
         at = plugin(argv[3], RTLD_NOW);
         says("plugin without calls", memhook_self_test_object(at, &missed, text, sizeof text));
         says("main program", memhook_self_test_object((void *)main, &missed, text, sizeof text));

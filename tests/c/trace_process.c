@@ -31,9 +31,23 @@ static void *make_in_thread(void *argument)
     return NULL;
 }
 
+static void *make_after(void *first)
+{
+    pthread_join(*(pthread_t *)first, NULL);
+    make(1234, 100);
+    exit(0);
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
+    if (strcmp(what, "after_the_first_thread") == 0) {
+        static pthread_t first;
+        pthread_t last;
+        first = pthread_self();
+        pthread_create(&last, NULL, make_after, &first);
+        pthread_exit(NULL);
+    }
     if (strcmp(what, "fork") == 0) {
         make(1001, 100);
         pid_t child = fork();

@@ -37,6 +37,11 @@ in a child
 }
 
 #[test]
+fn resident_memory_is_told_after_the_first_threads_end() {
+    expect("usage_resident", Link::Shared, "resident\n");
+}
+
+#[test]
 fn threads_are_counted_exactly() {
     for link in [Link::Shared, Link::Archive, Link::Static] {
         expect(

@@ -1,8 +1,9 @@
 //! Bytes in new and freed blocks, and nothing else: what `MALLOC_PERTURB_` is for, over every allocator, and for
-//! every block.
+//! every block. Where the allocator does not say how large its blocks are, new ones only.
 
 use super::{MEMHOOK_CHECK_FILL_FREED, MEMHOOK_CHECK_FILL_NEW, settings};
 use crate::abi::*;
+use crate::api::backend::backend_knows_sizes;
 use crate::api::next::{
     memhook_next_free, memhook_next_malloc, memhook_next_memalign, memhook_next_realloc,
     memhook_next_usable_size,
@@ -77,8 +78,12 @@ unsafe extern "C" fn realloc(
     _: *const memhook_call,
     user: *mut c_void,
 ) -> *mut c_void {
-    // SAFETY: of this call.
-    let before = unsafe { memhook_next_usable_size(next, block) };
+    let before = if backend_knows_sizes() {
+        // SAFETY: of this call.
+        unsafe { memhook_next_usable_size(next, block) }
+    } else {
+        requested
+    };
     // SAFETY: of this call.
     let new = unsafe { memhook_next_realloc(next, block, requested) };
     // What the program may have written to stays.
@@ -92,7 +97,7 @@ unsafe extern "C" fn free(
     _: *const memhook_call,
     user: *mut c_void,
 ) {
-    if asks(user, MEMHOOK_CHECK_FILL_FREED) {
+    if asks(user, MEMHOOK_CHECK_FILL_FREED) && backend_knows_sizes() {
         // SAFETY: of this call.
         let usable = unsafe { memhook_next_usable_size(next, block) };
         // SAFETY: the program's block, which it has given up.

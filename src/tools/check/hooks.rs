@@ -21,6 +21,7 @@ use crate::api::backend::{memhook_backend_free, memhook_backend_malloc, memhook_
 use crate::api::local::memhook_thread;
 use crate::api::next::{
     memhook_next_free, memhook_next_is_backend, memhook_next_malloc, memhook_next_memalign,
+    memhook_next_realloc,
 };
 use core::ffi::c_void;
 
@@ -135,11 +136,30 @@ pub(super) unsafe fn make_fresh<const EXTRA: bool>(
         memhook_backend_malloc(bytes)
     } else {
         // SAFETY: the caller's contract.
-        unsafe { memhook_next_malloc(next, bytes) }
+        unsafe { below(next, bytes, call) }
     };
     let kind = Kind::new(requested, USUAL, call, direct);
     // SAFETY: memory of so many bytes, or null.
     unsafe { dress(whole.cast(), kind, origin::<EXTRA>(call)) }
+}
+
+/// Memory from the interceptors below, by the function that the call came by: a block that one of them makes is its own
+/// if it has a callback for that.
+///
+/// # Safety
+///
+/// As [`make`].
+unsafe fn below(next: *mut memhook_next, bytes: usize, call: &memhook_call) -> *mut c_void {
+    match call.entry {
+        // SAFETY: the caller's contract. The same for those below.
+        MEMHOOK_ENTRY_MALLOC | MEMHOOK_ENTRY_CALLOC => unsafe { memhook_next_malloc(next, bytes) },
+        MEMHOOK_ENTRY_REALLOC | MEMHOOK_ENTRY_REALLOCARRAY => {
+            // SAFETY: as above.
+            unsafe { memhook_next_realloc(next, core::ptr::null_mut(), bytes) }
+        }
+        // SAFETY: as above.
+        _ => unsafe { memhook_next_memalign(next, 16, bytes) },
+    }
 }
 
 /// Makes new memory a live cell. Returns its block; null for null.

@@ -10,6 +10,7 @@ use super::places::{self, Short};
 use super::windows::Announced;
 use super::{NONE, Trace, dispatched};
 use crate::abi::*;
+use crate::api::backend::backend_knows_sizes;
 use crate::api::next::memhook_usable_size;
 use core::cell::Cell;
 use core::ffi::{c_int, c_void};
@@ -200,7 +201,11 @@ pub(super) unsafe extern "C" fn realloc_abort(call: *const memhook_call, user: *
     }
     // What was written cannot be changed; so the block comes back.
     trace.line(local, caller, tail);
-    // SAFETY: of this call, whose block lives on.
-    let usable = unsafe { memhook_usable_size(call) };
+    let usable = if backend_knows_sizes() {
+        // SAFETY: of this call, whose block lives on.
+        unsafe { memhook_usable_size(call) }
+    } else {
+        0
+    };
     trace.line(local, caller, Tail::new(b'>').address(block).size(usable).end());
 }

@@ -66,12 +66,17 @@ pub(super) fn view(function: usize, to: &mut memhook_usage) {
 
 /// Bytes of the process that are in memory; 0 where that cannot be had.
 pub(super) fn resident() -> u64 {
-    let Ok(fd) = file::open(b"/proc/self/statm\0", libc::O_RDONLY, 0) else { return 0 };
-    let mut text = [0; 128];
-    let len = file::read_at(fd, &mut text, 0).unwrap_or(0);
-    file::close(fd);
-    let second = text.get(..len).unwrap_or(&[]).split(|&byte| byte == b' ').nth(1);
-    let pages = second.and_then(crate::tools::words::number).unwrap_or(0);
+    let pages_of = |path: &[u8]| {
+        let fd = file::open(path, libc::O_RDONLY, 0).ok()?;
+        let mut text = [0; 128];
+        let len = file::read_at(fd, &mut text, 0).unwrap_or(0);
+        file::close(fd);
+        let second = text.get(..len)?.split(|&byte| byte == b' ').nth(1);
+        second.and_then(crate::tools::words::number).filter(|&pages| pages > 0)
+    };
+    // The first has nothing but zeroes once the process's first thread has ended.
+    let paths = [&b"/proc/self/statm\0"[..], b"/proc/thread-self/statm\0"];
+    let pages = paths.into_iter().find_map(pages_of).unwrap_or(0);
     // SAFETY: getauxval reads a vector that the kernel made.
     pages * unsafe { libc::getauxval(libc::AT_PAGESZ) }
 }

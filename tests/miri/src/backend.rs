@@ -33,6 +33,10 @@ pub(crate) fn entry_name(entry: u32) -> &'static CStr {
 
 pub(crate) fn resolve() {}
 
+pub(crate) fn knows_sizes() -> bool {
+    true
+}
+
 /// What an idle head leads to.
 pub(crate) fn function(entry: usize) -> *mut () {
     crate::entry::BACKEND[entry] as *mut ()

@@ -17,6 +17,6 @@ pub(crate) fn try_object(_: usize) -> Result<Findings, c_int> {
     Err(libc::ENOENT)
 }
 
-pub(crate) fn object_name(_: usize) -> &'static core::ffi::CStr {
-    c"?"
+pub(crate) fn object_name(_: usize) -> &'static [u8] {
+    b"?"
 }
