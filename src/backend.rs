@@ -50,9 +50,9 @@ pub(crate) fn entry_name(entry: u32) -> &'static CStr {
 }
 
 core::arch::global_asm!(
-    // A fully static program links archive.S with --wrap, which defines this table.
+    // A fully static program links archive.S with --wrap, which defines this table. Not hidden here: in a program
+    // made by gold, what is hidden and not defined would be the program's first byte.
     ".weak memhook_static_backend",
-    ".hidden memhook_static_backend",
 );
 
 /// The functions that a fully static program was linked with; `None` in dynamic programs.

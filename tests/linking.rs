@@ -256,6 +256,34 @@ fn stands_before_libmemusage() {
     assert!(outcome.stderr.contains("Memory usage summary"), "{}", outcome.stderr);
 }
 
+/// The linker takes from an archive only what somebody refers to.
+#[test]
+fn calls_arrive_from_programs_that_name_no_allocation_function() {
+    let folder = folder("names_nothing");
+    let source = source("link_names_nothing.c");
+    for way in DYNAMIC.into_iter().chain(STATIC) {
+        for options in [&[][..], &["-flto"], &["-ffunction-sections", "-Wl,--gc-sections"]] {
+            let build = compile_as(&source, &folder.join("program"), way);
+            let program = options.iter().fold(build, |build, option| build.arg(option)).run();
+            assert_eq!(run(&mut Command::new(program)), fine("seen 3\n"), "{way:?} {options:?}");
+        }
+    }
+}
+
+#[test]
+fn programs_may_be_linked_by_gold() {
+    if run(Command::new(tool("cc")).args(["-fuse-ld=gold", "-Wl,--version"])).status != 0 {
+        println!("skipped: ld.gold is not installed");
+        return;
+    }
+    let folder = folder("gold");
+    for way in DYNAMIC.into_iter().chain([Way::Plain(Link::Static)]) {
+        let build = compile_as(&source("link_names_nothing.c"), &folder.join(format!("{way:?}")), way);
+        let program = build.arg("-fuse-ld=gold").run();
+        assert_eq!(run(&mut Command::new(program)), fine("seen 3\n"), "{way:?}");
+    }
+}
+
 /// Runs a tool; its standard output.
 fn output_of(command: &mut Command) -> String {
     let outcome = run(command);

@@ -34,7 +34,15 @@ echo memhook_current >> "$work/keep"
 build=$(cd "$build" && pwd)
 (cd "$work" && "$ar" t "$build/libmemhook.a" | grep '^memhook\.memhook\.' > members &&
   xargs "$ar" x "$build/libmemhook.a" < members && xargs "$ld" -r -o all.o < members)
-"$objcopy" --keep-global-symbols="$work/keep" --strip-debug -R .llvmbc -R .llvmcmd "$work/all.o" "$work/memhook.o"
+"$objcopy" --keep-global-symbols="$work/keep" --strip-debug -R .llvmbc -R .llvmcmd "$work/all.o" "$work/own.o"
+# It refers to malloc, so that the entry points come along into a program that does not do so itself.
+"$CC" -c -x assembler - -o "$work/refers.o" <<'EOF'
+	.section .rodata
+	.reloc ., BFD_RELOC_NONE, malloc
+	.byte 0
+	.section .note.GNU-stack, "", %progbits
+EOF
+"$ld" -r -o "$work/memhook.o" "$work/own.o" "$work/refers.o"
 if "$nm" -u "$work/memhook.o" | grep -E ' (_R|_ZN)'; then
   echo "dist: the library refers to Rust's runtime (above): something in it can panic or allocate" >&2
   exit 1
