@@ -80,6 +80,8 @@ pub(super) fn entered() -> u64 {
 
 struct Running {
     callback: Callback,
+    /// What stood in the variables when it was called.
+    given: *const Values,
     /// Which variables it has asked for, one bit each.
     touched: Cell<u32>,
     outer: *const Running,
@@ -108,7 +110,7 @@ impl Frame {
     #[inline(always)]
     pub(super) fn values() -> Values {
         match guard::record().and_then(Frame::of) {
-            Some(frame) => core::array::from_fn(|kind| frame.value(kind)),
+            Some(frame) => frame.all(),
             None => all_in_force(),
         }
     }
@@ -162,7 +164,7 @@ impl Frame {
             // ORDERING [none]: Relaxed. Two callbacks that race for a variable do so in any order.
             frame.alone.set(number.wrapping_sub(LEFT.load(Ordering::Relaxed)) <= 1);
         }
-        let result = frame.call(callback, || perform(callback, request, caller));
+        let result = frame.call(callback, &frame.given, || perform(callback, request, caller));
         if let (Some(record), Some(outer)) = (record, outer) {
             // ORDERING [none]: Relaxed. As above.
             record.inner.store(outer, Ordering::Relaxed);
@@ -180,8 +182,8 @@ impl Frame {
     }
 
     #[inline(always)]
-    fn call(&self, callback: Callback, call: impl FnOnce() -> *mut c_void) -> *mut c_void {
-        let running = Running { callback, touched: Cell::new(0), outer: self.running.get() };
+    fn call(&self, callback: Callback, given: &Values, call: impl FnOnce() -> *mut c_void) -> *mut c_void {
+        let running = Running { callback, given, touched: Cell::new(0), outer: self.running.get() };
         self.running.set(&raw const running);
         let result = call();
         self.running.set(running.outer);
@@ -256,13 +258,39 @@ impl Frame {
         (!foreign && self.may_call(kind, callback)).then_some(callback)
     }
 
+    /// What stands in the variables, all of them.
+    fn all(&self) -> Values {
+        core::array::from_fn(|kind| self.value(kind))
+    }
+
+    /// Of these values, what the innermost callback has put into the variables: that is one set's, where the
+    /// rest may be its own still.
+    fn put_in(&self, values: &Values) -> Values {
+        // SAFETY: null, or on the stack of a `call` that has not returned.
+        let before = unsafe { self.running.get().as_ref() }.map(|running| {
+            // SAFETY: on the stack of whoever has called `call`.
+            unsafe { *running.given }
+        });
+        core::array::from_fn(|kind| {
+            let value = values.get(kind).copied().unwrap_or(NOBODY);
+            let is_new = before.is_none_or(|before| before.get(kind) != Some(&value));
+            if is_new { value } else { NOBODY }
+        })
+    }
+
+    /// What the innermost callback has put into a variable; null where it has not.
+    pub(super) fn put_in_now(&self, kind: usize) -> Callback {
+        self.put_in(&self.all()).get(kind).copied().unwrap_or(NOBODY)
+    }
+
     /// The answer of that callback.
     #[inline(never)]
     fn answer(&self, request: Request, caller: usize) -> Option<*mut c_void> {
         let callback = self.callback_for(request)?;
-        let block = self.call(callback, || perform(callback, request, caller as *const c_void));
+        let given = self.all();
+        let block = self.call(callback, &given, || perform(callback, request, caller as *const c_void));
         if !block.is_null() && !self.blocks.have(block) {
-            set::own(callback, block);
+            set::own(aim(request).0, &self.put_in(&given), block);
         }
         Some(block)
     }
