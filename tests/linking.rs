@@ -415,6 +415,24 @@ fn header_compiles_with_everything_used() {
 }
 
 #[test]
+fn header_is_clean_under_strict_warnings() {
+    for (name, standards) in
+        [("header_strict.c", &C[..]), ("header_strict.cpp", &["c++98", "c++11", "c++17", "c++2b"])]
+    {
+        for standard in standards {
+            let folder = folder(&format!("{name}-{standard}"));
+            let build = compile(&source(name), &folder.join("program"), Link::Shared);
+            let build = build.arg(format!("-std={standard}")).arg("-pedantic");
+            let build =
+                build.args(["-Wconversion", "-Wsign-conversion", "-Wcast-qual", "-Wshadow", "-Wundef"]);
+            let language = if name.ends_with(".c") { "-Wstrict-prototypes" } else { "-Wold-style-cast" };
+            let program = build.arg(language).run();
+            assert_eq!(run(&mut Command::new(program)), fine(""), "{name}, {standard}");
+        }
+    }
+}
+
+#[test]
 fn header_current() {
     let read = |path: PathBuf| fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
     assert!(

@@ -1,0 +1,2 @@
+cc1plus: fatal error: all.cpp: No such file or directory
+compilation terminated.
