@@ -282,6 +282,14 @@ out 0, asked 1, again 1
     assert_eq!(run(&mut Command::new(program)), fine(said));
 }
 
+#[test]
+fn callback_that_was_left_by_longjmp_leaves_nothing_on_the_stack() {
+    let said = fine("seen 5\n");
+    let program = with_header("glibc_longjmp.c", "longjmp", Link::Shared).run();
+    assert_eq!(run(&mut Command::new(program)), said);
+    says_as_under_libc_malloc_debug("glibc_longjmp.c", "longjmp", said);
+}
+
 /// Every way in which sources define `__malloc_initialize_hook`, as C and C++.
 #[test]
 fn variables_are_defined_declared_and_copied_as_sources_do() {
