@@ -340,15 +340,18 @@ fn make_install_puts_everything_where_programs_look() {
     let folder = folder("install");
     let setting = |name: &str, value: &Path| format!("{name}={}", value.display());
     // Not into target/dist, which other tests are using.
-    let (own_dist, destination) = (folder.join("dist"), folder.join("root"));
+    let (own_dist, destination) = (folder.join("dist"), folder.join("the root"));
+    let target = std::env::var("MEMHOOK_TARGET").unwrap_or_default();
+    // As people have it: with an option, where it is not the name of a linker too.
+    let options = if target.is_empty() { " -pipe" } else { "" };
     output_of(
         Command::new("make")
             .arg("install")
             .arg("PREFIX=/usr")
             .arg(setting("DESTDIR", &destination))
             .arg(setting("DIST", &own_dist))
-            .arg(format!("CC={}", tool("cc")))
-            .arg(format!("TARGET={}", std::env::var("MEMHOOK_TARGET").unwrap_or_default()))
+            .arg(format!("CC={}{options}", tool("cc")))
+            .arg(format!("TARGET={target}"))
             .current_dir(root()),
     );
     let usr = destination.join("usr");
