@@ -80,19 +80,18 @@ stress: dist
 	  -L $(DIST)/lib -lmemhook -ldl -Wl,-rpath,$(abspath $(DIST)/lib) -o target/stress/stress
 	target/stress/stress 600
 
+install: INTO = $(DESTDIR)$(PREFIX)
 install: dist
-	install -d $(DESTDIR)$(PREFIX)/lib/memhook $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
-	install -m 755 $(DIST)/lib/libmemhook.so.0 $(DESTDIR)$(PREFIX)/lib/libmemhook.so.0
-	install -m 755 $(DIST)/lib/libmemhook-mmap.so $(DESTDIR)$(PREFIX)/lib/libmemhook-mmap.so
-	ln -sf libmemhook.so.0 $(DESTDIR)$(PREFIX)/lib/libmemhook.so
-	install -m 644 $(DIST)/lib/libmemhook.a $(DESTDIR)$(PREFIX)/lib/libmemhook.a
-	install -m 644 $(DIST)/lib/memhook/memhook-static.opt $(DESTDIR)$(PREFIX)/lib/memhook/memhook-static.opt
-	install -m 644 $(DIST)/include/memhook.h $(DESTDIR)$(PREFIX)/include/memhook.h
-	install -d $(DESTDIR)$(PREFIX)/include/memhook
-	install -m 644 $(DIST)/include/memhook/glibc.h $(DESTDIR)$(PREFIX)/include/memhook/glibc.h
+	install -d "$(INTO)/lib/memhook" "$(INTO)/lib/pkgconfig" "$(INTO)/include/memhook"
+	install -m 755 $(DIST)/lib/libmemhook.so.0 "$(INTO)/lib/libmemhook.so.0"
+	install -m 755 $(DIST)/lib/libmemhook-mmap.so "$(INTO)/lib/libmemhook-mmap.so"
+	ln -sf libmemhook.so.0 "$(INTO)/lib/libmemhook.so"
+	install -m 644 $(DIST)/lib/libmemhook.a "$(INTO)/lib/libmemhook.a"
+	install -m 644 $(DIST)/lib/memhook/memhook-static.opt "$(INTO)/lib/memhook/memhook-static.opt"
+	install -m 644 $(DIST)/include/memhook.h "$(INTO)/include/memhook.h"
+	install -m 644 $(DIST)/include/memhook/glibc.h "$(INTO)/include/memhook/glibc.h"
 	for pc in memhook memhook-static; do \
-	  sed 's|^prefix=.*|prefix=$(PREFIX)|' $(DIST)/lib/pkgconfig/$$pc.pc \
-	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/$$pc.pc; \
+	  sed 's|^prefix=.*|prefix=$(PREFIX)|' $(DIST)/lib/pkgconfig/$$pc.pc > "$(INTO)/lib/pkgconfig/$$pc.pc" || exit 1; \
 	done
 
 clean:

@@ -37,6 +37,12 @@ pub(crate) fn knows_sizes() -> bool {
     !SIZES_ARE_ANOTHERS.load(Ordering::Relaxed)
 }
 
+/// realloc and free of an object that stands before us in link order; null where ours are the process's. An allocator
+/// that lacks reallocarray or free_sized has that of the C library, which calls these, as long as we do not stand in
+/// its place.
+static REALLOC_BEFORE_US: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+static FREE_BEFORE_US: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
 const NAMES: [&CStr; 13] = [
     c"malloc",
     c"free",
@@ -59,9 +65,9 @@ pub(crate) fn entry_name(entry: u32) -> &'static CStr {
 }
 
 core::arch::global_asm!(
-    // A fully static program links archive.S with --wrap, which defines this table.
+    // A fully static program links archive.S with --wrap, which defines this table. Not hidden here: in a program
+    // made by gold, what is hidden and not defined would be the program's first byte.
     ".weak memhook_static_backend",
-    ".hidden memhook_static_backend",
 );
 
 /// The functions that a fully static program was linked with; `None` in dynamic programs.
@@ -100,15 +106,27 @@ pub(crate) fn resolve() {
         let own = resolve as *const () as usize;
         let mut behind_us = false;
         let mut primary = None;
+        let mut before_us = [None; 2];
         for_each_object(&mut |object| {
             if object.contains(own) {
                 behind_us = true;
-            } else if behind_us && object.function(c"malloc").is_some() {
+            } else if !behind_us {
+                for (first, name) in before_us.iter_mut().zip([c"realloc", c"free"]) {
+                    *first = first.or_else(|| object.function(name));
+                }
+            } else if object.function(c"malloc").is_some() {
                 primary = Some(*object);
                 return false;
             }
             true
         });
+        if primary.is_some() {
+            for (place, function) in [&REALLOC_BEFORE_US, &FREE_BEFORE_US].into_iter().zip(before_us) {
+                let function = function.map_or(core::ptr::null_mut(), |function| function as *mut ());
+                // ORDERING [none]: Relaxed. There when `READY` says so.
+                place.store(function, Ordering::Relaxed);
+            }
+        }
         if primary.is_none() {
             // Loaded by dlopen: the allocator stands before us.
             for_each_object(&mut |object| {
@@ -215,7 +233,7 @@ fn complete(elsewhere: &dyn Fn(&CStr) -> Option<usize>) {
     for entry in [MEMHOOK_ENTRY_FREE_SIZED, MEMHOOK_ENTRY_FREE_ALIGNED_SIZED] {
         if missing(entry) {
             // The sizes are advice; a function ignores arguments that it does not take.
-            set(entry, slot(MEMHOOK_ENTRY_FREE));
+            set(entry, free_before_us().map_or(slot(MEMHOOK_ENTRY_FREE), |free| free as *mut ()));
         }
     }
 }
@@ -236,9 +254,9 @@ pub(crate) fn function(entry: usize) -> *mut () {
 }
 
 type Malloc = unsafe extern "C" fn(usize) -> *mut c_void;
-type Free = unsafe extern "C" fn(*mut c_void);
+pub(crate) type Free = unsafe extern "C" fn(*mut c_void);
 type Calloc = unsafe extern "C" fn(usize, usize) -> *mut c_void;
-type Realloc = unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void;
+pub(crate) type Realloc = unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void;
 type Memalign = unsafe extern "C" fn(usize, usize) -> *mut c_void;
 type PosixMemalign = unsafe extern "C" fn(*mut *mut c_void, usize, usize) -> c_int;
 type UsableSize = unsafe extern "C" fn(*mut c_void) -> usize;
@@ -386,12 +404,30 @@ pub(crate) fn whole_pages(requested: usize) -> Option<usize> {
     Some(requested.checked_add(page - 1)? & !(page - 1))
 }
 
+/// What reallocarray is to call instead of anything of ours; `None` where no other allocator stands before us.
+pub(crate) fn realloc_before_us() -> Option<Realloc> {
+    // ORDERING [none]: Relaxed. `resolve` returned before, as for a slot.
+    let function = REALLOC_BEFORE_US.load(Ordering::Relaxed);
+    // SAFETY: null, or a function of this name and hence of this type.
+    unsafe { transmute::<*mut (), Option<Realloc>>(function) }
+}
+
+/// The same of free_sized and free_aligned_sized.
+pub(crate) fn free_before_us() -> Option<Free> {
+    // ORDERING [none]: Relaxed. As above.
+    let function = FREE_BEFORE_US.load(Ordering::Relaxed);
+    // SAFETY: null, or a function of this name and hence of this type.
+    unsafe { transmute::<*mut (), Option<Free>>(function) }
+}
+
 unsafe extern "C" fn reallocarray_by_realloc(block: *mut c_void, count: usize, each: usize) -> *mut c_void {
-    match count.checked_mul(each) {
+    match (count.checked_mul(each), realloc_before_us()) {
         // SAFETY: reallocarray's contract is realloc's.
-        Some(bytes) => unsafe { realloc(block, bytes) },
+        (Some(bytes), Some(realloc)) => unsafe { realloc(block, bytes) },
+        // SAFETY: reallocarray's contract is realloc's.
+        (Some(bytes), None) => unsafe { realloc(block, bytes) },
         // SAFETY: it only fails.
-        None => unsafe { no_memalign(0, 0) },
+        (None, _) => unsafe { no_memalign(0, 0) },
     }
 }
 

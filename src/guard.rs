@@ -116,6 +116,8 @@ pub(crate) struct Record {
     /// What answers the calls that this thread makes inside a callback; null: the backend. See
     /// `dispatch::Inner`, which it is.
     pub(crate) inner: AtomicPtr<c_void>,
+    /// Where `glibc` keeps what it knows of its callbacks that this record's threads run; null at first.
+    pub(crate) frames: AtomicPtr<c_void>,
     /// Generation (20 bits), process (22), thread (22); the last 0 where nobody has it.
     owner: AtomicU64,
     /// Tells this thread's use of the record from all others; stays the same across fork.

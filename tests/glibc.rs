@@ -236,6 +236,24 @@ fn r6_blocks_of_layered_callbacks_go_back_the_way_they_came() {
     assert_eq!(run(&mut Command::new(program)), fine("a 60, b 40, c 20\na 30, b 20\na 0, b 0, gone\n"));
 }
 
+/// In an order in which glibc finds the way too, and in another.
+#[test]
+fn r6_blocks_of_every_kind_go_back_through_both_of_two_libraries() {
+    let said = fine("a 4, b 4\na 5, b 4\na 0, b 0, gone\n");
+    for how in ["-DALL", "-DOWN_ONLY"] {
+        for when in ["-DEARLY", "-DLATE"] {
+            let output = format!("stacked{how}{when}");
+            let program = with_header("glibc_stacked.c", &output, Link::Shared).arg(how).arg(when).run();
+            assert_eq!(run(&mut Command::new(program)), said, "{output}");
+            let program = old("glibc_stacked.c", &output).arg(how).arg(when).run();
+            assert_eq!(preloaded(&library(), &program), said, "old, {output}");
+            let reference = preloaded(Path::new("libc_malloc_debug.so.0"), &program);
+            let is_there = when == "-DEARLY" && !reference.stderr.contains("cannot be preloaded");
+            assert!(!is_there || reference == said, "{reference:?}");
+        }
+    }
+}
+
 #[test]
 fn r6_only_blocks_that_were_wrapped_are_unwrapped() {
     let program = with_header("glibc_pointers.c", "pointers", Link::Shared).run();
@@ -262,6 +280,14 @@ called: 1
 out 0, asked 1, again 1
 ";
     assert_eq!(run(&mut Command::new(program)), fine(said));
+}
+
+#[test]
+fn callback_that_was_left_by_longjmp_leaves_nothing_on_the_stack() {
+    let said = fine("seen 5\n");
+    let program = with_header("glibc_longjmp.c", "longjmp", Link::Shared).run();
+    assert_eq!(run(&mut Command::new(program)), said);
+    says_as_under_libc_malloc_debug("glibc_longjmp.c", "longjmp", said);
 }
 
 /// Every way in which sources define `__malloc_initialize_hook`, as C and C++.

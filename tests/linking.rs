@@ -284,6 +284,34 @@ fn stands_before_libmemusage() {
     assert!(outcome.stderr.contains("Memory usage summary"), "{}", outcome.stderr);
 }
 
+/// The linker takes from an archive only what somebody refers to.
+#[test]
+fn calls_arrive_from_programs_that_name_no_allocation_function() {
+    let folder = folder("names_nothing");
+    let source = source("link_names_nothing.c");
+    for way in DYNAMIC.into_iter().chain(STATIC) {
+        for options in [&[][..], &["-flto"], &["-ffunction-sections", "-Wl,--gc-sections"]] {
+            let build = compile_as(&source, &folder.join("program"), way);
+            let program = options.iter().fold(build, |build, option| build.arg(option)).run();
+            assert_eq!(run(&mut Command::new(program)), fine("seen 3\n"), "{way:?} {options:?}");
+        }
+    }
+}
+
+#[test]
+fn programs_may_be_linked_by_gold() {
+    if run(Command::new(tool("cc")).args(["-fuse-ld=gold", "-Wl,--version"])).status != 0 {
+        println!("skipped: ld.gold is not installed");
+        return;
+    }
+    let folder = folder("gold");
+    for way in DYNAMIC.into_iter().chain([Way::Plain(Link::Static)]) {
+        let build = compile_as(&source("link_names_nothing.c"), &folder.join(format!("{way:?}")), way);
+        let program = build.arg("-fuse-ld=gold").run();
+        assert_eq!(run(&mut Command::new(program)), fine("seen 3\n"), "{way:?}");
+    }
+}
+
 /// Runs a tool; its standard output.
 fn output_of(command: &mut Command) -> String {
     let outcome = run(command);
@@ -340,15 +368,18 @@ fn make_install_puts_everything_where_programs_look() {
     let folder = folder("install");
     let setting = |name: &str, value: &Path| format!("{name}={}", value.display());
     // Not into target/dist, which other tests are using.
-    let (own_dist, destination) = (folder.join("dist"), folder.join("root"));
+    let (own_dist, destination) = (folder.join("dist"), folder.join("the root"));
+    let target = std::env::var("MEMHOOK_TARGET").unwrap_or_default();
+    // As people have it: with an option, where it is not the name of a linker too.
+    let options = if target.is_empty() { " -pipe" } else { "" };
     output_of(
         Command::new("make")
             .arg("install")
             .arg("PREFIX=/usr")
             .arg(setting("DESTDIR", &destination))
             .arg(setting("DIST", &own_dist))
-            .arg(format!("CC={}", tool("cc")))
-            .arg(format!("TARGET={}", std::env::var("MEMHOOK_TARGET").unwrap_or_default()))
+            .arg(format!("CC={}{options}", tool("cc")))
+            .arg(format!("TARGET={target}"))
             .current_dir(root()),
     );
     let usr = destination.join("usr");
@@ -412,6 +443,24 @@ fn header_may_be_included_twice() {
 fn header_compiles_with_everything_used() {
     by_standards("header_all.c", &C, "0.1.0 0\n");
     by_standards("header_all.cpp", &CXX, "0.1.0 0\n");
+}
+
+#[test]
+fn header_is_clean_under_strict_warnings() {
+    for (name, standards) in
+        [("header_strict.c", &C[..]), ("header_strict.cpp", &["c++98", "c++11", "c++17", "c++2b"])]
+    {
+        for standard in standards {
+            let folder = folder(&format!("{name}-{standard}"));
+            let build = compile(&source(name), &folder.join("program"), Link::Shared);
+            let build = build.arg(format!("-std={standard}")).arg("-pedantic");
+            let build =
+                build.args(["-Wconversion", "-Wsign-conversion", "-Wcast-qual", "-Wshadow", "-Wundef"]);
+            let language = if name.ends_with(".c") { "-Wstrict-prototypes" } else { "-Wold-style-cast" };
+            let program = build.arg(language).run();
+            assert_eq!(run(&mut Command::new(program)), fine(""), "{name}, {standard}");
+        }
+    }
 }
 
 #[test]

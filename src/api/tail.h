@@ -35,18 +35,22 @@ extern void (*memhook_initialize_hook)(void);
 }
 #endif
 
-/* Defines memhook_initialize_hook, at file scope, once in a program: MEMHOOK_INITIALIZE(function). */
+/* Defines memhook_initialize_hook, at file scope, once in a program: MEMHOOK_INITIALIZE(function); */
 #ifdef __cplusplus
-#define MEMHOOK_INITIALIZE(function) extern "C" { void (*memhook_initialize_hook)(void) = (function); }
+#define MEMHOOK_INITIALIZE(function)                                                           \
+    extern "C" { void (*memhook_initialize_hook)(void) = (function); }                         \
+    struct memhook_initialize_needs_a_semicolon_
 #else
 #define MEMHOOK_INITIALIZE(function) void (*memhook_initialize_hook)(void) = (function)
 #endif
 
 #if defined(__GNUC__)
 /* The executable or shared object that uses it, as the `object` of a table. */
-#define MEMHOOK_OBJECT ((const void *)&__dso_handle)
 #ifdef __cplusplus
+#define MEMHOOK_OBJECT (static_cast<const void *>(&__dso_handle))
 extern "C" {
+#else
+#define MEMHOOK_OBJECT ((const void *)&__dso_handle)
 #endif
 extern void *__dso_handle __attribute__((visibility("hidden")));
 #ifdef __cplusplus
@@ -75,6 +79,12 @@ extern void *__dso_handle __attribute__((visibility("hidden")));
                                                malloc_usable_size, memalign),                  \
                       missed, text, text_size)
 
+#ifdef __cplusplus
+#define MEMHOOK_AS_FUNCTION_(function) reinterpret_cast<void (*)(void)>(function)
+#else
+#define MEMHOOK_AS_FUNCTION_(function) ((void (*)(void))(function))
+#endif
+
 static inline const memhook_entry_points *
 memhook_entry_points_of_(void *(*malloc_)(size_t), void (*free_)(void *),
                          void *(*calloc_)(size_t, size_t), void *(*realloc_)(void *, size_t),
@@ -82,13 +92,14 @@ memhook_entry_points_of_(void *(*malloc_)(size_t), void (*free_)(void *),
 {
     static memhook_entry_points points;
     points.struct_size = sizeof points;
-    points.functions[MEMHOOK_ENTRY_MALLOC] = (void (*)(void))malloc_;
-    points.functions[MEMHOOK_ENTRY_FREE] = (void (*)(void))free_;
-    points.functions[MEMHOOK_ENTRY_CALLOC] = (void (*)(void))calloc_;
-    points.functions[MEMHOOK_ENTRY_REALLOC] = (void (*)(void))realloc_;
-    points.functions[MEMHOOK_ENTRY_USABLE_SIZE] = (void (*)(void))usable_size_;
-    points.functions[MEMHOOK_ENTRY_MEMALIGN] = (void (*)(void))memalign_;
+    points.functions[MEMHOOK_ENTRY_MALLOC] = MEMHOOK_AS_FUNCTION_(malloc_);
+    points.functions[MEMHOOK_ENTRY_FREE] = MEMHOOK_AS_FUNCTION_(free_);
+    points.functions[MEMHOOK_ENTRY_CALLOC] = MEMHOOK_AS_FUNCTION_(calloc_);
+    points.functions[MEMHOOK_ENTRY_REALLOC] = MEMHOOK_AS_FUNCTION_(realloc_);
+    points.functions[MEMHOOK_ENTRY_USABLE_SIZE] = MEMHOOK_AS_FUNCTION_(usable_size_);
+    points.functions[MEMHOOK_ENTRY_MEMALIGN] = MEMHOOK_AS_FUNCTION_(memalign_);
     return &points;
 }
+#undef MEMHOOK_AS_FUNCTION_
 
 #endif /* MEMHOOK_TAIL_H_ */

@@ -56,6 +56,10 @@ pub(crate) unsafe extern "C" fn reallocarray(
     caller: usize,
 ) -> *mut c_void {
     let bytes = count.checked_mul(each);
+    if let (Some(bytes), Some(realloc)) = (bytes, backend::realloc_before_us()) {
+        // SAFETY: the caller's contract is that of realloc.
+        return unsafe { realloc(block, bytes) };
+    }
     let requested = bytes.unwrap_or(usize::MAX);
     let ask = Ask::array(MEMHOOK_ENTRY_REALLOCARRAY, requested, [count, each], caller).of(block);
     any_realloc(ask, bytes.map_or(How::Refuse(libc::ENOMEM), |bytes| How::Realloc { bytes }), frame)
@@ -144,6 +148,10 @@ pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: u
 }
 
 pub(crate) unsafe extern "C" fn free_sized(block: *mut c_void, bytes: usize, frame: usize, caller: usize) {
+    if let Some(free) = backend::free_before_us() {
+        // SAFETY: the caller's contract is that of free.
+        return unsafe { free(block) };
+    }
     any_free(MEMHOOK_ENTRY_FREE_SIZED, block, bytes, 0, frame, caller);
 }
 
@@ -154,6 +162,10 @@ pub(crate) unsafe extern "C" fn free_aligned_sized(
     frame: usize,
     caller: usize,
 ) {
+    if let Some(free) = backend::free_before_us() {
+        // SAFETY: as in `free_sized`.
+        return unsafe { free(block) };
+    }
     any_free(MEMHOOK_ENTRY_FREE_ALIGNED_SIZED, block, bytes, alignment, frame, caller);
 }
 

@@ -6,6 +6,7 @@ use super::set::{self, Set};
 use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, Values, in_force, released};
 use crate::abi::*;
 use crate::dispatch::{self, Request};
+use crate::guard;
 use crate::ownership;
 use crate::sys::{thread, tls};
 use core::ffi::c_void;
@@ -193,10 +194,15 @@ unsafe fn take_back(
     call: *const memhook_call,
     user: *mut c_void,
 ) -> Option<*mut c_void> {
-    let values = Frame::values();
-    set::see(&values);
     // SAFETY: the caller's contract; sets are never unmapped.
     let set = unsafe { &*user.cast::<Set>() };
+    let values = Frame::values();
+    match guard::record().and_then(Frame::of) {
+        None => set::see(&values),
+        // The variables may hold another set's callbacks still, beside those that were put there for this call.
+        Some(frame) if set.callback(kind).is_null() => set.learn(kind, frame.put_in_now(kind)),
+        Some(_) => {}
+    }
     let callback = set.callback(kind);
     // SAFETY: the caller's contract.
     let caller = unsafe { caller(call) };

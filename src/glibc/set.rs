@@ -83,12 +83,14 @@ pub(super) fn changed(values: &Values) -> Option<&'static Set> {
     Some(set)
 }
 
-/// A callback that was called by another has made a block. Where its set takes its own blocks only, it
-/// must be known for one of those. Called in a section.
-pub(super) fn own(callback: Callback, block: *mut c_void) {
-    let Some(set) = SETS.iter().find(|set| set.key == callback) else { return };
+/// A callback that was called by another has made a block. `values`: it, and what of its set is known. Without
+/// memory for a set the block is nobody's: the callback sees it as long as the other leads there. Called in a section.
+pub(super) fn own(kind: usize, values: &Values, block: *mut c_void) {
+    see(values);
+    let callback = values.get(kind).copied().unwrap_or(NOBODY);
+    let known = SETS.iter().find(|set| !callback.is_null() && set.callback(kind) == callback);
+    let Some(set) = known.or_else(|| changed(values)) else { return };
     let Some(record) = guard::record() else { return };
-    // Both have memory from the set's first block on, or from a former one nearby.
     if let Ok(list) = ownership::find_or_create(&[core::ptr::from_ref(set.hook)]) {
         ownership::mark_surely(block, list);
         ownership::made(list, record);
@@ -100,6 +102,14 @@ impl Set {
     pub(super) fn callback(&self, kind: usize) -> Callback {
         // ORDERING [none]: Relaxed. A function of the program.
         self.callbacks.get(kind).map_or(NOBODY, |callback| callback.load(Ordering::Relaxed))
+    }
+
+    /// The set has a callback of a kind for which none was known.
+    pub(super) fn learn(&self, kind: usize, callback: Callback) {
+        if let Some(known) = self.callbacks.get(kind) {
+            // ORDERING [none]: Relaxed. A function of the program.
+            known.store(callback, Ordering::Relaxed);
+        }
     }
 
     /// The hook that owns the set's blocks.

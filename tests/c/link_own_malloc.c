@@ -6,7 +6,7 @@
 
 static _Alignas(16) char memory[1 << 20];
 static size_t used;
-static int ready;
+static int ready, frees;
 
 static void say(const char *text)
 {
@@ -37,7 +37,7 @@ void *malloc(size_t bytes)
 void free(void *block)
 {
     called("free");
-    (void)block;
+    frees += (char *)block >= memory && (char *)block < memory + sizeof memory;
 }
 
 void *calloc(size_t count, size_t each)
@@ -57,12 +57,26 @@ void *realloc(void *block, size_t bytes)
     return larger;
 }
 
+void *reallocarray(void *block, size_t count, size_t each);
+static void *(*volatile do_reallocarray)(void *, size_t, size_t) = reallocarray;
+__attribute__((weak)) void free_sized(void *block, size_t size);
+__attribute__((weak)) void free_aligned_sized(void *block, size_t alignment, size_t size);
+
 int main(void)
 {
     ready = 1;
     char *copy = strdup("asked");
     if (copy < memory || copy >= memory + sizeof memory)
         say("strdup went elsewhere\n");
+    /* Which it lacks: the C library's, or the library's in its place, is to call its realloc. */
+    copy = do_reallocarray(copy, 10, 10);
+    if (copy < memory || copy >= memory + sizeof memory || strcmp(copy, "asked") != 0)
+        say("reallocarray went elsewhere\n");
+    frees = 0;
+    free_sized(copy, 100);
+    free_aligned_sized(malloc(16), 16, 16);
+    if (frees != 2)
+        say("free_sized went elsewhere\n");
     say("nothing before main\n");
     return 0;
 }

@@ -5,10 +5,11 @@
 set -eu
 build=$1 dist=$2
 here=$(cd "$(dirname "$0")/../.." && pwd)
+# May have options too: not in quotes, here and below.
 CC=${CC:-cc}
 # Of the compiler, which may be one for another machine.
 for tool in nm ar ld objcopy; do
-  eval "$tool=\$(\"$CC\" -print-prog-name=$tool)"
+  eval "$tool=\$($CC -print-prog-name=$tool)"
 done
 work=$dist/work
 rm -rf "$work"
@@ -22,7 +23,7 @@ mv -f "$dist/lib/libmemhook.so.0.new" "$dist/lib/libmemhook.so.0"
 ln -sf libmemhook.so.0 "$dist/lib/libmemhook.so"
 
 # Beside it, what leads mmap and its like to it, for who asks for that.
-"$CC" -shared -nostdlib -Wl,-soname,libmemhook-mmap.so -Wl,-z,now "$here/src/entry/mmap.S" "$dist/lib/libmemhook.so.0" \
+$CC -shared -nostdlib -Wl,-soname,libmemhook-mmap.so -Wl,-z,now "$here/src/entry/mmap.S" "$dist/lib/libmemhook.so.0" \
   -Wl,-rpath,'$ORIGIN' -o "$dist/lib/libmemhook-mmap.so.new"
 mv -f "$dist/lib/libmemhook-mmap.so.new" "$dist/lib/libmemhook-mmap.so"
 
@@ -34,14 +35,22 @@ echo memhook_current >> "$work/keep"
 build=$(cd "$build" && pwd)
 (cd "$work" && "$ar" t "$build/libmemhook.a" | grep '^memhook\.memhook\.' > members &&
   xargs "$ar" x "$build/libmemhook.a" < members && xargs "$ld" -r -o all.o < members)
-"$objcopy" --keep-global-symbols="$work/keep" --strip-debug -R .llvmbc -R .llvmcmd "$work/all.o" "$work/memhook.o"
+"$objcopy" --keep-global-symbols="$work/keep" --strip-debug -R .llvmbc -R .llvmcmd "$work/all.o" "$work/own.o"
+# It refers to malloc, so that the entry points come along into a program that does not do so itself.
+$CC -c -x assembler - -o "$work/refers.o" <<'EOF'
+	.section .rodata
+	.reloc ., BFD_RELOC_NONE, malloc
+	.byte 0
+	.section .note.GNU-stack, "", %progbits
+EOF
+"$ld" -r -o "$work/memhook.o" "$work/own.o" "$work/refers.o"
 if "$nm" -u "$work/memhook.o" | grep -E ' (_R|_ZN)'; then
   echo "dist: the library refers to Rust's runtime (above): something in it can panic or allocate" >&2
   exit 1
 fi
 # The linker names this file when malloc is defined twice: in a fully static program.
-"$CC" -c "$here/src/entry/archive.S" -o "$work/dynamic-only--static-needs-memhook-static.opt.o"
-"$CC" -c -DSTATIC "$here/src/entry/archive.S" -o "$work/static.o"
+$CC -c "$here/src/entry/archive.S" -o "$work/dynamic-only--static-needs-memhook-static.opt.o"
+$CC -c -DSTATIC "$here/src/entry/archive.S" -o "$work/static.o"
 rm -f "$work/libmemhook.a"
 "$ar" crsD "$work/libmemhook.a" "$work/memhook.o" \
   "$work/dynamic-only--static-needs-memhook-static.opt.o" "$work/static.o"
