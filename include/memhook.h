@@ -1311,7 +1311,7 @@ int memhook_observe(const struct memhook_observer *table,
  *   ended.
  * - `ESRCH`: no hook has this id, or it is gone already.
  * - `EALREADY`: its removal is under way already.
- * - `EBUSY`: another thread is just replacing it: it is still in force.
+ * - `EBUSY`: another thread is just registering or replacing it: it is still in force.
  * - `ENOMEM`: there was no memory for the chain without it: it is still in force.
  * - `ENOSPC`: 4,095 sets of interceptors own blocks already: it is still in force.
  *
@@ -1708,7 +1708,8 @@ int memhook_chain_remove(memhook_chain chain,
  * - `EINPROGRESS`: done, but such callbacks may still run: the call came from inside a callback,
  *   or, with `former` NULL, an interceptor still owns blocks.
  * - `EINVAL`: there is no such chain object, or it was consumed. Nothing has changed.
- * - `EBUSY`: another thread is using the chain object, or just replacing one of its hooks. Nothing has changed.
+ * - `EBUSY`: another thread is using the chain object, or just registering or replacing one of its hooks. Nothing
+ *   has changed.
  * - `ENOMEM`: there was no memory for it. Nothing has changed.
  * - `ENOSPC`: 4,095 sets of interceptors own blocks already. Nothing has changed.
  *

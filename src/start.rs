@@ -67,6 +67,7 @@ fn start(for_variables: bool) {
     }
     count_objects();
     barrier::choose();
+    registry::prepare();
     let errno = sys::thread::errno_location();
     // SAFETY: errno of this thread.
     let before = unsafe { errno.read() };

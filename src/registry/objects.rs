@@ -4,7 +4,7 @@ use super::array::Hooks;
 use super::removal::{abandon, await_removal, retire, retire_and_wait};
 use super::{edit, find};
 use crate::abi::*;
-use crate::chain::{self, ALIVE, Hook, REPLACING, Table};
+use crate::chain::{self, ALIVE, Hook, NEW, REPLACING, Table};
 use crate::grace::{self, Scope};
 use crate::guard;
 use crate::roster::{Link, Linked, Roster};
@@ -193,9 +193,13 @@ pub(crate) fn add(handle: memhook_chain, id: memhook_id) -> Result<(), i32> {
 /// Creates a hook in a chain object. `EINVAL`, `EBUSY`, `ENOMEM`.
 pub(crate) fn register_in(handle: memhook_chain, table: Table, thread: u64) -> Result<memhook_id, i32> {
     let mut open = Open::find(handle)?;
-    let hook = Hook::create(table, thread, None)?;
+    let hook = Hook::create_new(table, thread, None)?;
+    let id = hook.id();
     match open.hooks().insert(hook) {
-        Ok(()) => Ok(hook.id()),
+        Ok(()) => {
+            hook.end_beginning(true);
+            Ok(id)
+        }
         Err(error) => {
             abandon(hook);
             Err(error)
@@ -257,7 +261,7 @@ pub(crate) fn swap(handle: memhook_chain, keep_former: bool) -> Result<(memhook_
         open.hooks().iter().try_for_each(|hook| match hook.fate() {
             ALIVE => next.insert(hook),
             // It may be in force again in a moment, or another in its place.
-            REPLACING => Err(libc::EBUSY),
+            REPLACING | NEW => Err(libc::EBUSY),
             _ => ended.insert(hook),
         })
     });
