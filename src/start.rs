@@ -171,6 +171,10 @@ fn count_objects() {
 
 /// Whether the destructors of the object that holds `address` run since it is being unloaded.
 pub(crate) fn is_unloading(address: usize) -> bool {
+    // First: in a fork child, a thread that is gone may hold the lock of the list of objects.
+    if guard::circumstances() & MEMHOOK_DURING_PROCESS_EXIT != 0 {
+        return false;
+    }
     let mut number = 0;
     let mut found = u32::MAX;
     for_each_object(&mut |object| {
@@ -181,7 +185,7 @@ pub(crate) fn is_unloading(address: usize) -> bool {
         found == u32::MAX
     });
     // ORDERING [none]: Relaxed. Written before the program's first hook.
-    found >= AT_START.load(Ordering::Relaxed) && guard::circumstances() & MEMHOOK_DURING_PROCESS_EXIT == 0
+    found >= AT_START.load(Ordering::Relaxed)
 }
 
 extern "C" fn at_exit() {

@@ -120,6 +120,12 @@ fn r4_dlclose_waits_for_runners() {
 }
 
 #[test]
+fn r4_exit_of_a_fork_child() {
+    let outcome = with_plugin("r4_exit_of_a_fork_child", "r4_plugin", Link::Plugin);
+    assert_eq!(outcome, success("the child ended\n"));
+}
+
+#[test]
 fn r4_dlclose_after_a_thread_was_killed() {
     let outcome = with_plugin("r4_dlclose_after_a_thread_was_killed", "r4_plugin", Link::Plugin);
     assert_eq!(outcome, success("unloaded after the thread\n"));
