@@ -406,6 +406,10 @@ typedef struct memhook_call {
  *
  * `requested` is the number of bytes. Returns a block, or NULL to fail the call, which then
  * has `ENOMEM`. Calls `memhook_next_malloc()` to pass the call on.
+ *
+ * The block is none that lives already: one block for all requests of 0 bytes, say, has one owner only, and its second
+ * free would go to the backend. An interceptor with `MEMHOOK_KEEPS_POINTERS`, which sees every free, may return such a
+ * block, and takes it back itself. The same holds for `memhook_realloc_fn` and `memhook_memalign_fn`.
  */
 typedef void *(*memhook_malloc_fn)(struct memhook_next *next,
                                    size_t requested,
@@ -1548,7 +1552,7 @@ int memhook_chain_list(memhook_chain chain,
  * # Parameters
  *
  * - `out`: receives it. Not NULL. It lasts until `memhook_chain_swap()` has consumed it or
- *   `memhook_chain_destroy()` has ended it.
+ *   `memhook_chain_destroy()` has ended it. A fork child does not have one that another thread was just using.
  *
  * # Returns
  *

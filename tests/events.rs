@@ -54,6 +54,12 @@ fn fork_beside_a_calloc() {
 }
 
 #[test]
+fn fork_while_chains_are_swapped() {
+    let program = program("e_fork_while_swapping", "fork-swapping");
+    expect_run(&mut Command::new(program), 0, "alive in every child\n");
+}
+
+#[test]
 fn fork_in_a_signal_handler() {
     let program = program("e_fork_in_handler", "fork-handler");
     expect_run(&mut Command::new(&program), 0, "forked in every round\n");

@@ -11,7 +11,7 @@ use core::ffi::c_int;
 /// # Parameters
 ///
 /// - `out`: receives it. Not NULL. It lasts until `memhook_chain_swap()` has consumed it or
-///   `memhook_chain_destroy()` has ended it.
+///   `memhook_chain_destroy()` has ended it. A fork child does not have one that another thread was just using.
 ///
 /// # Returns
 ///
