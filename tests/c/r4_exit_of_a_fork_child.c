@@ -1,5 +1,6 @@
 /* The process forks while another thread looks at the loaded objects. The child, in which nobody gives the C library's
  * lock back, ends with a shared object's hooks in force. */
+#define _GNU_SOURCE
 #include "check.h"
 #include <dlfcn.h>
 #include <link.h>
@@ -12,8 +13,9 @@ static int stops(struct dl_phdr_info *info, size_t size, void *unused)
 {
     (void)info, (void)size, (void)unused;
     sem_post(&in);
-    for (;;)
-        pause();
+    while (pause() != 0) {
+    }
+    return 0;
 }
 
 static void *looks(void *unused)
