@@ -406,6 +406,10 @@ typedef struct memhook_call {
  *
  * `requested` is the number of bytes. Returns a block, or NULL to fail the call, which then
  * has `ENOMEM`. Calls `memhook_next_malloc()` to pass the call on.
+ *
+ * The block is none that lives already: one block for all requests of 0 bytes, say, has one owner only, and its second
+ * free would go to the backend. An interceptor with `MEMHOOK_KEEPS_POINTERS`, which sees every free, may return such a
+ * block, and takes it back itself. The same holds for `memhook_realloc_fn` and `memhook_memalign_fn`.
  */
 typedef void *(*memhook_malloc_fn)(struct memhook_next *next,
                                    size_t requested,
@@ -1311,7 +1315,7 @@ int memhook_observe(const struct memhook_observer *table,
  *   ended.
  * - `ESRCH`: no hook has this id, or it is gone already.
  * - `EALREADY`: its removal is under way already.
- * - `EBUSY`: another thread is just replacing it: it is still in force.
+ * - `EBUSY`: another thread is just registering or replacing it: it is still in force.
  * - `ENOMEM`: there was no memory for the chain without it: it is still in force.
  * - `ENOSPC`: 4,095 sets of interceptors own blocks already: it is still in force.
  *
@@ -1548,7 +1552,7 @@ int memhook_chain_list(memhook_chain chain,
  * # Parameters
  *
  * - `out`: receives it. Not NULL. It lasts until `memhook_chain_swap()` has consumed it or
- *   `memhook_chain_destroy()` has ended it.
+ *   `memhook_chain_destroy()` has ended it. A fork child does not have one that another thread was just using.
  *
  * # Returns
  *
@@ -1708,7 +1712,8 @@ int memhook_chain_remove(memhook_chain chain,
  * - `EINPROGRESS`: done, but such callbacks may still run: the call came from inside a callback,
  *   or, with `former` NULL, an interceptor still owns blocks.
  * - `EINVAL`: there is no such chain object, or it was consumed. Nothing has changed.
- * - `EBUSY`: another thread is using the chain object, or just replacing one of its hooks. Nothing has changed.
+ * - `EBUSY`: another thread is using the chain object, or just registering or replacing one of its hooks. Nothing
+ *   has changed.
  * - `ENOMEM`: there was no memory for it. Nothing has changed.
  * - `ENOSPC`: 4,095 sets of interceptors own blocks already. Nothing has changed.
  *

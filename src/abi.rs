@@ -121,6 +121,10 @@ pub struct memhook_next {
 ///
 /// `requested` is the number of bytes. Returns a block, or NULL to fail the call, which then
 /// has `ENOMEM`. Calls `memhook_next_malloc()` to pass the call on.
+///
+/// The block is none that lives already: one block for all requests of 0 bytes, say, has one owner only, and its second
+/// free would go to the backend. An interceptor with `MEMHOOK_KEEPS_POINTERS`, which sees every free, may return such a
+/// block, and takes it back itself. The same holds for `memhook_realloc_fn` and `memhook_memalign_fn`.
 pub type memhook_malloc_fn = Option<
     unsafe extern "C" fn(
         next: *mut memhook_next,

@@ -533,6 +533,10 @@ pub(crate) fn wait(
             nap = nap.min(deadline - now);
         }
         futex::wait(&CHANGES, seen, nap);
+        if work.is_none() {
+            // What is waited for may be nobody's: a thread that dies in its section does no work either.
+            poll();
+        }
         if hurried && thread::monotonic_ns() > hurry_until {
             hurried = false;
             if forks() == process {

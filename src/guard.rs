@@ -448,6 +448,9 @@ impl Record {
         self.settling.store(false, Ordering::Release);
         // ORDERING [none]: Relaxed. Read by the record's thread only.
         self.inner.store(core::ptr::null_mut(), Ordering::Relaxed);
+        self.describe_array(0, 0);
+        // ORDERING [none]: Relaxed. Read by the record's thread only.
+        self.probe.store(0, Ordering::Relaxed);
         // ORDERING [leave]: Release. As when a section ends. Other end: `grace::epoch_inside`.
         self.word.store(0, Ordering::Release);
     }

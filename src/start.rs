@@ -67,6 +67,7 @@ fn start(for_variables: bool) {
     }
     count_objects();
     barrier::choose();
+    registry::prepare();
     let errno = sys::thread::errno_location();
     // SAFETY: errno of this thread.
     let before = unsafe { errno.read() };
@@ -169,7 +170,8 @@ fn count_objects() {
 }
 
 /// Whether the destructors of the object that holds `address` run since it is being unloaded. Takes none of the loader's
-/// locks at the end of the process: another thread may have one and never give it back.
+/// locks at the end of the process: another thread may have one and never give it back, or be one that a fork child
+/// does not have.
 pub(crate) fn is_unloading(address: usize) -> bool {
     // ORDERING [none]: Relaxed. Written before the program's first hook.
     guard::circumstances() & MEMHOOK_DURING_PROCESS_EXIT == 0

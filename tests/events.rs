@@ -49,6 +49,17 @@ fn fork_inside_a_callback() {
 }
 
 #[test]
+fn fork_beside_a_calloc() {
+    expect_run(&mut Command::new(program("e_fork_in_calloc", "fork-calloc")), 0, "told as asked\n");
+}
+
+#[test]
+fn fork_while_chains_are_swapped() {
+    let program = program("e_fork_while_swapping", "fork-swapping");
+    expect_run(&mut Command::new(program), 0, "alive in every child\n");
+}
+
+#[test]
 fn fork_in_a_signal_handler() {
     let program = program("e_fork_in_handler", "fork-handler");
     expect_run(&mut Command::new(&program), 0, "forked in every round\n");
@@ -113,6 +124,12 @@ fn signal_after_every_instruction_under_an_owner() {
 fn signal_after_every_third_instruction() {
     single_step("observer", "3");
     single_step("owner", "3");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn idle_again_without_hooks() {
+    expect_run(&mut Command::new(program("e_idle_again", "idle-again")), 0, "idle again\n");
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -27,6 +27,7 @@ programs! {
 
     r3_swap_under_load => "no mixture";
     r3_replace_under_load => "the former or the new, never neither";
+    r3_listed_under_replace => "one id";
     r3_swap_in_callback => "whole chains only";
     r3_replace_and_swap_wait_for_runners => "replaced and swapped after the callback";
     r3_former_chain_returns => "back as it was, released once each";
@@ -43,6 +44,7 @@ programs! {
     r4_exit_with_the_loader_locked => "nobody waited";
     r4_removal_from_a_long_chain => "released after the call";
     r4_left_while_another_returns => "noticed, unregistered";
+    r4_register_while_unregistering => "none was left";
     r4_unregister_timed => "gave up, released later";
     r4_user_is_unmapped_under_load => "no callback after the end";
 
@@ -116,6 +118,18 @@ fn r4_dlclose_unregisters() {
 fn r4_dlclose_waits_for_runners() {
     let outcome = with_plugin("r4_dlclose_waits_for_runners", "r4_plugin", Link::Plugin);
     assert_eq!(outcome, success("unloaded after the callback\n"));
+}
+
+#[test]
+fn r4_exit_of_a_fork_child() {
+    let outcome = with_plugin("r4_exit_of_a_fork_child", "r4_plugin", Link::Plugin);
+    assert_eq!(outcome, success("the child ended\n"));
+}
+
+#[test]
+fn r4_dlclose_after_a_thread_was_killed() {
+    let outcome = with_plugin("r4_dlclose_after_a_thread_was_killed", "r4_plugin", Link::Plugin);
+    assert_eq!(outcome, success("unloaded after the thread\n"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use core::ffi::c_int;
 /// # Parameters
 ///
 /// - `out`: receives it. Not NULL. It lasts until `memhook_chain_swap()` has consumed it or
-///   `memhook_chain_destroy()` has ended it.
+///   `memhook_chain_destroy()` has ended it. A fork child does not have one that another thread was just using.
 ///
 /// # Returns
 ///
@@ -190,7 +190,8 @@ pub extern "C" fn memhook_chain_remove(chain: memhook_chain, id: memhook_id) -> 
 /// - `EINPROGRESS`: done, but such callbacks may still run: the call came from inside a callback,
 ///   or, with `former` NULL, an interceptor still owns blocks.
 /// - `EINVAL`: there is no such chain object, or it was consumed. Nothing has changed.
-/// - `EBUSY`: another thread is using the chain object, or just replacing one of its hooks. Nothing has changed.
+/// - `EBUSY`: another thread is using the chain object, or just registering or replacing one of its hooks. Nothing
+///   has changed.
 /// - `ENOMEM`: there was no memory for it. Nothing has changed.
 /// - `ENOSPC`: 4,095 sets of interceptors own blocks already. Nothing has changed.
 ///

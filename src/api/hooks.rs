@@ -117,7 +117,7 @@ pub unsafe extern "C" fn memhook_observe(table: *const memhook_observer, out: *m
 ///   ended.
 /// - `ESRCH`: no hook has this id, or it is gone already.
 /// - `EALREADY`: its removal is under way already.
-/// - `EBUSY`: another thread is just replacing it: it is still in force.
+/// - `EBUSY`: another thread is just registering or replacing it: it is still in force.
 /// - `ENOMEM`: there was no memory for the chain without it: it is still in force.
 /// - `ENOSPC`: 4,095 sets of interceptors own blocks already: it is still in force.
 ///

@@ -71,7 +71,9 @@ const SERVICE: usize = 1 << 32;
 pub(crate) const ALIVE: u32 = 0;
 /// In [`Hook::fate`]: a thread is just replacing it, which may fail.
 pub(crate) const REPLACING: u32 = 1;
-const DEAD: u32 = 2;
+/// In [`Hook::fate`]: the thread that made it is just putting it in force, which may fail.
+pub(crate) const NEW: u32 = 2;
+const DEAD: u32 = 3;
 
 /// One registered hook.
 #[repr(C)]
@@ -131,11 +133,22 @@ static EXCHANGES: AtomicU64 = AtomicU64::new(0);
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
 
 impl Hook {
-    /// Makes a hook that nobody else knows by anything but its id, with one pin. An error is
-    /// `ENOMEM`.
+    /// Makes a hook that is in no chain yet, with one pin. An error is `ENOMEM`.
     ///
     /// With `replaces`, it takes that hook's place in every order.
     pub(crate) fn create(table: Table, thread: u64, replaces: Option<&Hook>) -> Result<&'static Hook, i32> {
+        let hook = Hook::create_new(table, thread, replaces)?;
+        hook.end_beginning(true);
+        Ok(hook)
+    }
+
+    /// As [`create`](Hook::create), for one that is to be put in force. Nobody decides anything about it before
+    /// [`end_beginning`](Hook::end_beginning): whoever finds it by its id would come before its chain.
+    pub(crate) fn create_new(
+        table: Table,
+        thread: u64,
+        replaces: Option<&Hook>,
+    ) -> Result<&'static Hook, i32> {
         let reused = HOOKS.iter().find(|hook| {
             // ORDERING [none]: Relaxed. Looked at again with the pin.
             if hook.id.load(Ordering::Relaxed) != 0 {
@@ -185,7 +198,7 @@ impl Hook {
         // ORDERING [none]: Relaxed. All published by the id.
         hook.phase.store(LINKED, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. All published by the id.
-        hook.fate.store(ALIVE, Ordering::Relaxed);
+        hook.fate.store(NEW, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. All published by the id.
         hook.releasing.store(0, Ordering::Relaxed);
         // ORDERING [none]: Relaxed. All published by the id.
@@ -218,7 +231,7 @@ impl Hook {
             // ORDERING [hook]: Acquire. Other end: `exchange_ids`.
             let before = EXCHANGES.load(Ordering::Acquire);
             // While a hook is being replaced, its id may name both: the living one is meant.
-            let living = HOOKS.iter().find(|hook| !hook.is_dead() && hook.try_pin(id));
+            let living = HOOKS.iter().find(|hook| matches!(hook.fate(), ALIVE | NEW) && hook.try_pin(id));
             let found = living.or_else(|| HOOKS.iter().find(|hook| hook.try_pin(id)));
             // ORDERING [none]: Relaxed. `try_pin` has read an id that was stored after the change.
             if found.is_some() || EXCHANGES.load(Ordering::Relaxed) == before {
@@ -258,11 +271,17 @@ impl Hook {
     /// Every hook that has an id, pinned while it is looked at.
     pub(crate) fn for_each(visit: &mut dyn FnMut(&'static Hook)) {
         for hook in HOOKS.iter() {
-            // ORDERING [hook]: Acquire. Where it is gone: the end of its release. Other end: `forget`.
-            let id = hook.id.load(Ordering::Acquire);
-            if hook.try_pin(id) {
-                visit(hook);
-                hook.unpin();
+            loop {
+                // ORDERING [hook]: Acquire. Where it is gone: the end of its release. Other end: `forget`.
+                let id = hook.id.load(Ordering::Acquire);
+                if hook.try_pin(id) {
+                    visit(hook);
+                    hook.unpin();
+                } else if id != 0 {
+                    // It has another id by now: see `exchange_ids`.
+                    continue;
+                }
+                break;
             }
         }
     }
@@ -403,6 +422,11 @@ impl Hook {
         self.decide(REPLACING, if done { DEAD } else { ALIVE });
     }
 
+    /// The hook is in force, or cannot be put there.
+    pub(crate) fn end_beginning(&self, done: bool) {
+        self.decide(NEW, if done { ALIVE } else { DEAD });
+    }
+
     /// Takes [`kill`](Hook::kill) back, where no memory was left to carry it out.
     pub(crate) fn revive(&self) {
         self.decide(DEAD, ALIVE);
@@ -414,7 +438,7 @@ impl Hook {
         self.fate.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
-    /// What was decided about the hook: [`ALIVE`], [`REPLACING`], or else its end.
+    /// What was decided about the hook: [`ALIVE`], [`REPLACING`], [`NEW`], or else its end.
     pub(crate) fn fate(&self) -> u32 {
         // ORDERING [dead]: Relaxed. Every decision is published afterwards, or the hook has no chain left: whoever
         // builds on a stale answer loses its exchange, and `chain::base` acquires the publication that was first. Who
@@ -422,14 +446,14 @@ impl Hook {
         self.fate.load(Ordering::Relaxed)
     }
 
-    /// Whether another thread is just replacing the hook.
-    pub(crate) fn is_being_replaced(&self) -> bool {
-        self.fate() == REPLACING
+    /// Whether another thread is just replacing the hook, or putting it in force: it decides next.
+    pub(crate) fn is_undecided(&self) -> bool {
+        matches!(self.fate(), REPLACING | NEW)
     }
 
-    /// Whether its end was decided, or is being decided: nobody takes it into a chain.
+    /// Whether its end was decided.
     pub(crate) fn is_dead(&self) -> bool {
-        self.fate() != ALIVE
+        self.fate() == DEAD
     }
 
     /// From the next heavy barrier on, calls under way pass the hook by.
@@ -588,7 +612,8 @@ impl Hook {
     pub(crate) fn info(&self) -> memhook_hook_info {
         let Common { kind, flags, .. } = self.fixed().table.common();
         memhook_hook_info {
-            id: self.id(),
+            // Also while it is being replaced, or is what it was replaced by.
+            id: self.sequence(),
             kind,
             flags,
             priority: self.priority(),

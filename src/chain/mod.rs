@@ -43,7 +43,7 @@ pub(crate) use head::{
 };
 #[cfg(target_arch = "x86_64")]
 pub(crate) use head::{at, named};
-pub(crate) use hook::{ALIVE, Hook, LEAVING, LINKED, OWNING, RELEASED, REPLACING, Table};
+pub(crate) use hook::{ALIVE, Hook, LEAVING, LINKED, NEW, OWNING, RELEASED, REPLACING, Table};
 
 use crate::abi::*;
 use crate::entry::TABLES;

@@ -22,7 +22,7 @@ use crate::guard;
 use crate::ownership;
 use array::Hooks;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use removal::abandon;
+use removal::{abandon, retire_if_unlinked};
 
 /// How many self-tests want to see every call.
 static PROBES: AtomicU32 = AtomicU32::new(0);
@@ -153,17 +153,27 @@ fn relax() {
 pub(crate) fn forked() {
     removal::forked();
     objects::forked();
+    // ORDERING [none]: Relaxed and Relaxed. There is one thread.
+    let probes = guard::known().map_or(0, |record| record.probe.load(Ordering::Relaxed).min(1));
+    // ORDERING [none]: Relaxed. As above.
+    if PROBES.swap(probes, Ordering::Relaxed) != probes {
+        refresh();
+    }
+}
+
+/// Before the first hook; for `start` only.
+pub(crate) fn prepare() {
+    grace::after_deferred(relax);
 }
 
 /// Publishes the empty chain in place of the one that leads to the start; for `start` only.
 pub(crate) fn begin() -> Result<(), i32> {
-    grace::after_deferred(relax);
     edit(&mut |now, next| copy(now, next)).map(drop)
 }
 
 /// Creates a hook and puts it in force.
 pub(crate) fn register(table: Table, thread: u64) -> Result<memhook_id, i32> {
-    let hook = Hook::create(table, thread, None)?;
+    let hook = Hook::create_new(table, thread, None)?;
     let id = hook.id();
     let result = edit(&mut |now, next| {
         copy(now, next)?;
@@ -173,6 +183,8 @@ pub(crate) fn register(table: Table, thread: u64) -> Result<memhook_id, i32> {
         abandon(hook);
         return Err(error);
     }
+    hook.end_beginning(true);
+    retire_if_unlinked(hook);
     hook.unpin();
     Ok(id)
 }
@@ -223,8 +235,9 @@ impl Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        // ORDERING [none]: Relaxed. The publication that follows is our own.
-        PROBES.fetch_sub(1, Ordering::Relaxed);
+        // Where the test itself has forked in a way that did not show, it does not count any more.
+        // ORDERING [none]: Relaxed and Relaxed. The publication that follows is our own.
+        let _ = PROBES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |probes| probes.checked_sub(1));
         refresh();
     }
 }

@@ -4,7 +4,7 @@ use super::array::Hooks;
 use super::removal::{abandon, await_removal, retire, retire_and_wait};
 use super::{edit, find};
 use crate::abi::*;
-use crate::chain::{self, ALIVE, Hook, REPLACING, Table};
+use crate::chain::{self, ALIVE, Hook, NEW, REPLACING, Table};
 use crate::grace::{self, Scope};
 use crate::guard;
 use crate::roster::{Link, Linked, Roster};
@@ -193,9 +193,13 @@ pub(crate) fn add(handle: memhook_chain, id: memhook_id) -> Result<(), i32> {
 /// Creates a hook in a chain object. `EINVAL`, `EBUSY`, `ENOMEM`.
 pub(crate) fn register_in(handle: memhook_chain, table: Table, thread: u64) -> Result<memhook_id, i32> {
     let mut open = Open::find(handle)?;
-    let hook = Hook::create(table, thread, None)?;
+    let hook = Hook::create_new(table, thread, None)?;
+    let id = hook.id();
     match open.hooks().insert(hook) {
-        Ok(()) => Ok(hook.id()),
+        Ok(()) => {
+            hook.end_beginning(true);
+            Ok(id)
+        }
         Err(error) => {
             abandon(hook);
             Err(error)
@@ -242,7 +246,7 @@ pub(crate) fn swap(handle: memhook_chain, keep_former: bool) -> Result<(memhook_
     let mut open = Open::find(handle)?;
     let mut former = Hooks::new();
     let mut ended = Hooks::new();
-    let mut keep = if keep_former { Some(Open::create()?) } else { None };
+    let keep = if keep_former { Some(Open::create()?) } else { None };
     let unpin_all = |hooks: &Hooks| hooks.iter().for_each(Hook::unpin);
     let result = edit(&mut |now, next| {
         unpin_all(&former);
@@ -257,7 +261,7 @@ pub(crate) fn swap(handle: memhook_chain, keep_former: bool) -> Result<(memhook_
         open.hooks().iter().try_for_each(|hook| match hook.fate() {
             ALIVE => next.insert(hook),
             // It may be in force again in a moment, or another in its place.
-            REPLACING => Err(libc::EBUSY),
+            REPLACING | NEW => Err(libc::EBUSY),
             _ => ended.insert(hook),
         })
     });
@@ -277,23 +281,18 @@ pub(crate) fn swap(handle: memhook_chain, keep_former: bool) -> Result<(memhook_
         hooks.remove(hook);
     }
     unpin_all(&hooks);
+    // Not in use any more while we wait, where a release may fork.
+    let kept = keep.map(|mut keep| {
+        core::mem::swap(keep.hooks(), &mut former);
+        keep.handle()
+    });
     let inside = record.is_inside();
     if !inside {
         grace::wait(None, None, &mut || grace::is_over(ticket, Scope::All));
     }
     // The end of those that were left out may be taken back, for want of memory; no chain names them then.
-    let mut waited = unlink_all(ended.get());
-    let handle = match keep.take() {
-        Some(mut keep) => {
-            *keep.hooks() = former;
-            keep.handle()
-        }
-        None => {
-            waited = waited.max(unlink_all(former.get()));
-            0
-        }
-    };
-    Ok((handle, if inside { libc::EINPROGRESS } else { waited }))
+    let waited = unlink_all(ended.get()).max(unlink_all(former.get()));
+    Ok((kept.unwrap_or(0), if inside { libc::EINPROGRESS } else { waited }))
 }
 
 /// Lists the hooks of a chain object, or those in force (0). Returns how many there are.
@@ -311,10 +310,13 @@ pub(crate) fn list(handle: memhook_chain, visit: &mut dyn FnMut(memhook_hook_inf
     Ok(hooks.map(|hook| visit(hook.info())).count())
 }
 
-/// In a fork child: nobody is using a chain object any more.
+/// In a fork child: a chain object that a thread was using is gone. What that had done with its hooks cannot be told:
+/// those of one that was being put in force may be in force.
 pub(super) fn forked() {
-    for object in OBJECTS.iter() {
-        // ORDERING [none]: Relaxed. There is one thread.
-        object.busy.store(false, Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. There is one thread.
+    for object in OBJECTS.iter().filter(|object| object.busy.load(Ordering::Relaxed)) {
+        // It stays busy, unless the thread is the one that forks.
+        // ORDERING [none]: Relaxed. As above.
+        object.handle.store(0, Ordering::Relaxed);
     }
 }

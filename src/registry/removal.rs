@@ -11,15 +11,15 @@
 
 use super::{copy, edit, find};
 use crate::abi::*;
-use crate::chain::{self, Hook, LEAVING, LINKED, OWNING, RELEASED, Table};
+use crate::chain::{self, Hook, LEAVING, LINKED, NEW, OWNING, RELEASED, REPLACING, Table};
 use crate::grace::{self, Deferred, Scope, Ticket};
 use crate::guard::{self, Record};
 use crate::ownership;
 use core::sync::atomic::{Ordering, fence};
 
-/// A decision about the hook was taken back. Whoever let go of it as its last chain meanwhile left
-/// its removal to us.
-fn retire_if_unlinked(hook: &'static Hook) {
+/// A decision about the hook was taken back, or was that it lives. Whoever let go of it as its last chain meanwhile
+/// left its removal to us.
+pub(super) fn retire_if_unlinked(hook: &'static Hook) {
     // ORDERING [links]: SeqCst. The decision's end before our look at the links. Other end: `unlink`.
     fence(Ordering::SeqCst);
     // ORDERING [links]: Relaxed. All that was done with it through its chains comes by the barrier in `advance`, which
@@ -143,16 +143,15 @@ fn await_end(hook: &'static Hook, deadline_ns: Option<u64>, work: Option<&Deferr
 /// Takes back a pinned hook that never was in force. An owner list may know it by now.
 pub(super) fn abandon(hook: &'static Hook) {
     hook.silence();
-    if hook.kill() {
-        retire(hook, grace::advance());
-    }
+    hook.end_beginning(false);
+    retire(hook, grace::advance());
     hook.unpin();
     grace::poll();
 }
 
 /// Takes a hook out of force and out of every chain object. 0, `EINPROGRESS`, `ETIMEDOUT`, or:
 /// `ESRCH`: no such hook; `EALREADY`: its removal is under way; `EBUSY`: another thread is just
-/// replacing it; `ENOMEM`, `ENOSPC`: it is still in force.
+/// registering or replacing it; `ENOMEM`, `ENOSPC`: it is still in force.
 pub(crate) fn unregister(id: memhook_id, timeout_ns: Option<u64>) -> i32 {
     let hook = match find(id) {
         Ok(hook) => hook,
@@ -160,7 +159,7 @@ pub(crate) fn unregister(id: memhook_id, timeout_ns: Option<u64>) -> i32 {
     };
     let deadline = timeout_ns.map(|ns| crate::sys::thread::monotonic_ns().saturating_add(ns));
     if !hook.kill() {
-        let busy = hook.is_being_replaced();
+        let busy = hook.is_undecided();
         hook.unpin();
         return if busy { libc::EBUSY } else { libc::EALREADY };
     }
@@ -196,8 +195,12 @@ pub(crate) fn unregister_object(object: *const core::ffi::c_void, unmapped: bool
         if hook.object() != object || hook.is_releasing_here() {
             return;
         }
-        while hook.is_being_replaced() {
+        while hook.fate() == REPLACING {
             core::hint::spin_loop();
+        }
+        if hook.fate() == NEW {
+            // As if it were registered afterwards.
+            return;
         }
         let ours = hook.kill();
         if ours {
@@ -260,13 +263,13 @@ pub(crate) fn replace(id: memhook_id, table: Table, thread: u64) -> i32 {
     if old.interceptor().is_some() != matches!(table, Table::Interceptor(_)) {
         return fail(libc::EINVAL);
     }
-    let new = match Hook::create(table, thread, Some(old)) {
+    let new = match Hook::create_new(table, thread, Some(old)) {
         Ok(hook) => hook,
         Err(error) => return fail(error),
     };
     if !old.begin_replacing() {
         abandon(new);
-        return fail(if old.is_being_replaced() { libc::EBUSY } else { libc::EALREADY });
+        return fail(if old.is_undecided() { libc::EBUSY } else { libc::EALREADY });
     }
     let result = edit(&mut |now, next| {
         if !now.contains(&core::ptr::from_ref(old)) {
@@ -281,6 +284,8 @@ pub(crate) fn replace(id: memhook_id, table: Table, thread: u64) -> i32 {
         Ok(ticket) => {
             old.exchange_ids(new);
             old.end_replacing(true);
+            new.end_beginning(true);
+            retire_if_unlinked(new);
             new.unpin();
             retire_and_wait(old, ticket);
             await_removal(old, None)
@@ -299,8 +304,11 @@ pub(crate) fn replace(id: memhook_id, table: Table, thread: u64) -> i32 {
 pub(super) fn forked() {
     let mut expected = 0;
     Hook::for_each(&mut |hook| {
-        if hook.is_being_replaced() {
-            end_lost_replacement(hook);
+        match hook.fate() {
+            REPLACING => end_lost_replacement(hook),
+            // One that is in no chain is nobody's, or that of the thread that forks, which goes on with it.
+            NEW if is_in_force(hook) => hook.end_beginning(true),
+            _ => {}
         }
         expected += usize::from(hook.is_in_service() && hook.may_own());
     });
@@ -334,6 +342,14 @@ pub(super) fn forked() {
             hook.phase.store(OWNING, Ordering::Relaxed);
         }
     });
+}
+
+fn is_in_force(hook: &Hook) -> bool {
+    guard::record().is_some_and(|record| {
+        let section = grace::enter_here(record);
+        let (_, now) = chain::base(&section);
+        now.hooks().contains(&core::ptr::from_ref(hook))
+    })
 }
 
 /// One that was published is completed, any other is taken back.

@@ -18,6 +18,7 @@ pub(crate) fn ensure() {
         if let Some(record) = suspended {
             record.resume();
         }
+        registry::prepare();
         registry::begin().unwrap();
     });
 }

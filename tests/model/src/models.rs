@@ -116,6 +116,7 @@ fn setup() {
         world::cell(user(n));
     }
     sys_barrier::choose();
+    registry::prepare();
     registry::begin().unwrap();
 }
 
