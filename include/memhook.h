@@ -2353,7 +2353,8 @@ int memhook_self_test_object(const void *address,
  *
  * # Lifetime
  *
- * `options->user` must stay valid until `memhook_check_stop()` has returned 0, or for ever.
+ * `options->user` must stay valid until `memhook_check_stop()` has returned 0 and no thread is in a call of
+ * `memhook_check_all()`, `memhook_check_block()` or `mprobe()` any more that began before; or for ever.
  *
  * # Safety
  *
@@ -2364,7 +2365,8 @@ int memhook_check_start(const struct memhook_check_options *options);
 
 /**
  * Ends what `memhook_check_start()`, the environment, or `mcheck()` began. Blocks that live on are looked at when
- * they are freed; freed blocks that a thread keeps are given back when it frees another.
+ * they are freed, and faults are answered as the last start asked for, though no handler is told any more once this
+ * has returned 0; freed blocks that a thread keeps are given back when it frees another.
  *
  * # Returns
  *

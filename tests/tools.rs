@@ -153,6 +153,21 @@ fn wrong_words_are_refused_with_the_right_ones() {
     }
 }
 
+/// So is one that is too long to be said as a whole.
+#[test]
+fn long_words_are_refused_with_the_right_ones() {
+    for (tool, knows) in [
+        ("usage", "abort maps, with commas"),
+        ("fail", "PART-OF-A-PATH, with commas"),
+        ("check", "fill-only, "),
+    ] {
+        let word = "x".repeat(5000);
+        let said = victim("tool-long", &format!("{tool}={word}"));
+        assert!(said.starts_with(&format!("memhook: MEMHOOK: {tool} does not know 'xxx")), "{said}");
+        assert!(said.contains("xxx...'; it knows: ") && said.contains(knows), "{said}");
+    }
+}
+
 /// R12. Root that runs a program for another user makes it a privileged one: for that, neither a file
 /// system nor a file with special rights is needed.
 #[test]
