@@ -1081,7 +1081,8 @@ typedef struct memhook_usage {
    */
   uint64_t peak_error;
   /**
-   * The most that a thread's stack grew between two of its allocation calls, in bytes: "stack peak".
+   * The most that a thread's stack grew between two of its allocation calls, in bytes: "stack peak". Of a thread that
+   * goes over to another stack (sigaltstack(2), coroutines) it says how far apart the two are, as libmemusage's does.
    */
   uint64_t stack_peak;
   /**

@@ -82,6 +82,14 @@ fn tools_come_and_go_together() {
     }
 }
 
+/// What tools ask the dynamic linker once, they need not ask a lock for that nobody gives back.
+#[test]
+fn tools_start_in_fork_children() {
+    for link in [Link::Shared, Link::Archive] {
+        expect("tools_fork", link, "started in the child\n");
+    }
+}
+
 fn victim(name: &str, words: &str) -> String {
     let program =
         compile(&root().join("tests/c/tool_victim.c"), &folder(name).join("victim"), Link::None).run();
