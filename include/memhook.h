@@ -1085,7 +1085,8 @@ typedef struct memhook_usage {
    */
   uint64_t peak_error;
   /**
-   * The most that a thread's stack grew between two of its allocation calls, in bytes: "stack peak".
+   * The most that a thread's stack grew between two of its allocation calls, in bytes: "stack peak". Of a thread that
+   * goes over to another stack (sigaltstack(2), coroutines) it says how far apart the two are, as libmemusage's does.
    */
   uint64_t stack_peak;
   /**
@@ -2358,7 +2359,8 @@ int memhook_self_test_object(const void *address,
  *
  * # Lifetime
  *
- * `options->user` must stay valid until `memhook_check_stop()` has returned 0, or for ever.
+ * `options->user` must stay valid until `memhook_check_stop()` has returned 0 and no thread is in a call of
+ * `memhook_check_all()`, `memhook_check_block()` or `mprobe()` any more that began before; or for ever.
  *
  * # Safety
  *
@@ -2369,7 +2371,8 @@ int memhook_check_start(const struct memhook_check_options *options);
 
 /**
  * Ends what `memhook_check_start()`, the environment, or `mcheck()` began. Blocks that live on are looked at when
- * they are freed; freed blocks that a thread keeps are given back when it frees another.
+ * they are freed, and faults are answered as the last start asked for, though no handler is told any more once this
+ * has returned 0; freed blocks that a thread keeps are given back when it frees another.
  *
  * # Returns
  *

@@ -312,9 +312,11 @@ goes on
     let program = build("err_owners_tools", Link::Shared);
     assert_eq!(run(&mut Command::new(&program)), fine(stdout));
     let stdout = "\
-with 4094 lists: ENOSPC
+check_stop: EINPROGRESS
+with 4093 lists: ENOSPC
 check_start: ENOSPC
 check_stop: ESRCH
+first handler: fault 1
 with lists:
 check_start: 0
 check_stop: 0

@@ -71,10 +71,13 @@ fn fork_in_a_signal_handler() {
 #[test]
 fn fork_after_every_other_instruction_of_a_change() {
     let program = program("e_fork_steps", "fork-steps");
-    for change in ["unregister", "empty", "observer", "register", "replace", "swap", "free", "last"] {
+    let hooks = ["unregister", "empty", "observer", "register", "replace", "swap", "free", "last"];
+    for change in hooks.into_iter().chain(["check: free", "check: start", "check: stop"]) {
         let mut command = Command::new(&program);
+        // What half-changes a quarantine takes one instruction.
+        let every = if change == "check: free" { "1" } else { "2" };
         // fork waits for glibc's locks, which a thread that is being stepped may hold.
-        let command = over_bump(command.args([change, "2"]), "fork-steps");
+        let command = over_bump(command.args([change, every]), "fork-steps");
         expect_run(command, 0, &format!("{change}: forked all the way\n"));
     }
 }

@@ -464,6 +464,20 @@ fn handler_may_leave_by_longjmp() {
     }
 }
 
+/// A handler is told with its own `user`, and not after its stop has returned 0.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn handlers_go_with_their_users() {
+    for link in [Link::Shared, Link::Archive] {
+        let outcome = run(&mut Command::new(build("check_handlers", link)));
+        let said = "\
+stop EINPROGRESS, then 0, told 0
+changed at every instruction, told 42
+";
+        assert_eq!(outcome, Outcome { status: 0, stdout: said.into(), stderr: String::new() }, "{link:?}");
+    }
+}
+
 /// `MALLOC_PERTURB_` and what else fills blocks.
 #[test]
 fn blocks_are_filled() {

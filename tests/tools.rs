@@ -82,6 +82,14 @@ fn tools_come_and_go_together() {
     }
 }
 
+/// What tools ask the dynamic linker once, they need not ask a lock for that nobody gives back.
+#[test]
+fn tools_start_in_fork_children() {
+    for link in [Link::Shared, Link::Archive] {
+        expect("tools_fork", link, "started in the child\n");
+    }
+}
+
 fn victim(name: &str, words: &str) -> String {
     let program =
         compile(&root().join("tests/c/tool_victim.c"), &folder(name).join("victim"), Link::None).run();
@@ -150,6 +158,21 @@ fn wrong_words_are_refused_with_the_right_ones() {
             continue;
         }
         assert_eq!(victim("tool-wrong", words), format!("{expected}\nfailed 0, first 0\n"), "{words}");
+    }
+}
+
+/// So is one that is too long to be said as a whole.
+#[test]
+fn long_words_are_refused_with_the_right_ones() {
+    for (tool, knows) in [
+        ("usage", "abort maps, with commas"),
+        ("fail", "PART-OF-A-PATH, with commas"),
+        ("check", "fill-only, "),
+    ] {
+        let word = "x".repeat(5000);
+        let said = victim("tool-long", &format!("{tool}={word}"));
+        assert!(said.starts_with(&format!("memhook: MEMHOOK: {tool} does not know 'xxx")), "{said}");
+        assert!(said.contains("xxx...'; it knows: ") && said.contains(knows), "{said}");
     }
 }
 

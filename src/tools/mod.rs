@@ -38,16 +38,26 @@ unsafe extern "C" fn constructor() {
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: unsafe extern "C" fn() = constructor;
 
+/// As long as a line gets, without its end.
+const LINE: usize = 512;
+
+/// So much of a word or a path is said where a line would be too long, so that there is room for what follows it.
+const MOST: usize = 224;
+
 /// Says on standard error why a tool cannot do its work.
 fn say(parts: &[&[u8]]) {
-    let mut buffer = [0u8; 512];
+    let mut buffer = [0u8; LINE];
     let mut line = Text::cut(&mut buffer);
     line.add(b"memhook: ");
+    let fits = line.bytes().len() + parts.iter().map(|part| part.len()).sum::<usize>() <= LINE;
     for part in parts {
-        line.add(part);
+        match part.get(..MOST) {
+            Some(beginning) if part.len() > MOST && !fits => line.add(beginning).add(b"..."),
+            _ => line.add(part),
+        };
     }
     // One write, so that lines of threads and processes do not mix; a cut one ends all the same.
-    let mut whole = [0u8; 513];
+    let mut whole = [0u8; LINE + 1];
     let mut all = Text::cut(&mut whole);
     all.add(line.bytes()).add(b"\n");
     sys::write_error(all.bytes());

@@ -1,5 +1,6 @@
-/* A fork after every single instruction (or every Nth) of a change of hooks in another thread. The child has the hooks as
- * they were before or after, can free what was made, change hooks, and end; nothing is released early or twice.
+/* A fork after every single instruction (or every Nth) of a change of hooks in another thread, or of its frees, its start
+ * or its stop of the tool `check`. The child has the hooks as they were before or after, can free what was made, change
+ * hooks, and end; nothing is released early or twice.
  *
  * The tracer steps the thread that changes hooks; after each step it lets the main thread fork. */
 #include "e_check.h"
@@ -38,11 +39,46 @@ static int is(const char *name)
     return !strcmp(what, name);
 }
 
+/* The tool `check` in place of hooks of the program's own. */
+static int checks(void)
+{
+    return !strncmp(what, "check", 5);
+}
+
+static void fault(const memhook_check_report *report, void *user)
+{
+    (void)user;
+    memhook_log("%.*s", (int)report->text_len, report->text);
+    abort();
+}
+
+/* More large and small blocks than the quarantine keeps. */
+static void fill_quarantine(size_t large)
+{
+    static __thread char *some[400];
+    for (size_t i = 0; i < 400; i++) {
+        CHECK((some[i] = malloc(i < large ? 2000 : 50)) != NULL);
+        memset(some[i], (int)i, 50);
+    }
+    for (size_t i = 0; i < 400; i++) {
+        CHECK(some[i][0] == (char)i && some[i][49] == (char)i);
+        free(some[i]);
+    }
+}
+
 static void change(void)
 {
     memhook_chain chain;
     memhook_interceptor table;
-    if (is("unregister")) {
+    if (is("check: free")) {
+        free(blocks[0]);
+        free(blocks[1]);
+    } else if (is("check: start")) {
+        memhook_check_options options = {.struct_size = sizeof options, .handler = fault};
+        CHECK(memhook_check_start(&options) == 0);
+    } else if (is("check: stop")) {
+        CHECK(memhook_check_stop() == 0);
+    } else if (is("unregister")) {
         CHECK(memhook_unregister(ids[0]) == EINPROGRESS);
     } else if (is("empty")) {
         CHECK(memhook_unregister(ids[0]) == 0);
@@ -65,16 +101,49 @@ static void change(void)
 static void *changer(void *argument)
 {
     pthread_barrier_wait(&barrier);
+    if (is("check: free")) {
+        fill_quarantine(350);
+        blocks[0] = malloc(2000);
+        blocks[1] = malloc(50);
+    }
     __asm__ volatile("int3"); /* From here on, every instruction. */
     change();
     __asm__ volatile("ud2"); /* Up to here. */
     return argument;
 }
 
+/* Takes over what the other thread had in that memory. */
+static void *later_thread(void *argument)
+{
+    fill_quarantine(350);
+    fill_quarantine(0);
+    return argument;
+}
+
+static void checked_child(void)
+{
+    memhook_check_options options = {.struct_size = sizeof options, .handler = fault};
+    pthread_t thread;
+    alarm(10);
+    /* On or off, as the other thread has left it, it can be stopped and started. */
+    int stopped = is("check: free") ? ESRCH : memhook_check_stop();
+    CHECK(stopped == 0 || stopped == ESRCH || stopped == EINPROGRESS);
+    int started = memhook_check_start(&options);
+    CHECK(started == (is("check: free") ? EALREADY : 0));
+    CHECK(pthread_create(&thread, NULL, later_thread, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(memhook_check_all() == 0);
+    int result = memhook_check_stop();
+    CHECK(result == 0 || result == EINPROGRESS);
+    _exit(0);
+}
+
 static void child(void)
 {
     static struct e_user observer, interceptor;
     memhook_id a, b;
+    if (checks())
+        checked_child();
     alarm(10);
     /* What was to be done for the other thread's change is done while its blocks live. */
     CHECK(memhook_synchronize() == 0);
@@ -113,10 +182,16 @@ static int traced(void)
     pthread_t thread;
     CHECK(pthread_barrier_init(&barrier, NULL, 2) == 0);
     CHECK(pthread_create(&thread, NULL, changer, NULL) == 0);
-    CHECK(e_observe(&users[1], &ids[1]) == 0);
-    CHECK(memhook_register(&table, &ids[0]) == 0);
-    for (int i = 0; i < 2; i++)
-        CHECK((blocks[i] = malloc(100)) != NULL);
+    if (checks()) {
+        memhook_check_options options = {.struct_size = sizeof options, .handler = fault};
+        CHECK(memhook_check_start(&options) == 0);
+        CHECK(!is("check: start") || memhook_check_stop() == 0);
+    } else {
+        CHECK(e_observe(&users[1], &ids[1]) == 0);
+        CHECK(memhook_register(&table, &ids[0]) == 0);
+        for (int i = 0; i < 2; i++)
+            CHECK((blocks[i] = malloc(100)) != NULL);
+    }
     if (is("empty") || is("last"))
         for (int i = is("last"); i < 2; i++) {
             free(blocks[i]);

@@ -23,12 +23,24 @@ static void take_all_lists(void)
     printf("with %d lists: %s\n", count, error_name(error));
 }
 
-/* Of one owner. */
+static void told(const memhook_check_report *report, void *user)
+{
+    printf("%s handler: fault %u\n", (const char *)user, report->kind);
+}
+
+/* Of one owner. A block of an earlier start lives on, and what is told of it is not for who could not start. */
 static int start_of_check(memhook_id owner)
 {
+    memhook_check_options first = {.struct_size = sizeof first, .handler = told, .user = (void *)"first"};
+    memhook_check_options second = {.struct_size = sizeof second, .handler = told, .user = (void *)"second"};
+    MUST(memhook_check_start(&first));
+    char *lives = do_malloc(24);
+    lives[24] = 1;
+    RESULT("check_stop", memhook_check_stop());
     take_all_lists();
-    REFUSED("check_start", memhook_check_start(NULL));
+    REFUSED("check_start", memhook_check_start(&second));
     REFUSED("check_stop", memhook_check_stop());
+    do_free(lives);
     puts("with lists:");
     for (int i = 0; i < count; i++)
         do_free(blocks[i]);

@@ -127,11 +127,37 @@ static void order(int number, int out[TOOLS])
     }
 }
 
+/* Freed blocks are kept, whichever of the two was started first. */
+static void check_beside_fail(int check_first)
+{
+    static const memhook_check_options check = { .struct_size = sizeof check, .flags = MEMHOOK_CHECK_QUIET };
+    static const memhook_fail_rule rule = { .struct_size = sizeof rule, .every = 2, .above = 1 << 20 };
+    memhook_fail_counts counts = { .struct_size = sizeof counts };
+    memhook_id id;
+    if (check_first)
+        OK(memhook_check_start(&check));
+    OK(memhook_fail_start(&rule, &id));
+    if (!check_first)
+        OK(memhook_check_start(&check));
+    void *volatile block = malloc(24);
+    uintptr_t freed = (uintptr_t)block;
+    free(block);
+    CHECK(memhook_check_block((void *)freed) == EFAULT);
+    block = malloc((1 << 20) + 1);
+    CHECK(block != NULL && malloc((1 << 20) + 1) == NULL);
+    free(block);
+    OK(memhook_fail_stop(id, &counts));
+    CHECK(counts.selected == 2 && counts.failed == 1);
+    OK(memhook_check_stop());
+}
+
 int main(int count, char **arguments)
 {
     pthread_t threads[THREADS];
     CHECK(count == 2);
     file = arguments[1];
+    check_beside_fail(1);
+    check_beside_fail(0);
     for (uintptr_t i = 0; i < THREADS; i++)
         OK(pthread_create(&threads[i], NULL, work, (void *)(i + 1)));
     for (int number = 0; number < 24; number++) {

@@ -15,7 +15,7 @@ pub(super) fn table(_freed: u8, flags: u32) -> memhook_interceptor {
     memhook_interceptor {
         struct_size: size_of::<memhook_interceptor>(),
         name: c"check: fill".as_ptr(),
-        priority: i32::MAX - 1,
+        priority: i32::MAX - 2,
         flags: MEMHOOK_KEEPS_POINTERS,
         object: core::ptr::null(),
         user: (flags as usize) as *mut c_void,

@@ -36,8 +36,8 @@ pub(super) fn table<const EXTRA: bool>(wants_frames: bool) -> memhook_intercepto
     memhook_interceptor {
         struct_size: size_of::<memhook_interceptor>(),
         name: c"check".as_ptr(),
-        // Below what makes calls fail, above all others.
-        priority: i32::MAX - 1,
+        // Below `fail`, whichever was started first, and above all others.
+        priority: i32::MAX - 2,
         flags: if wants_frames { MEMHOOK_WANTS_FRAMES } else { 0 },
         object: core::ptr::null(),
         user: core::ptr::null_mut(),

@@ -38,9 +38,10 @@ pub(super) use words::{TOOL, are_variables_there, by_variables};
 use crate::abi::*;
 use crate::api::hooks::{memhook_register, memhook_unregister};
 use crate::api::local::memhook_thread;
+use crate::sys::process_id;
 use crate::text::{Field, Text};
 use core::ffi::{c_char, c_int, c_void};
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use report::Finder;
 use settings::Settings;
 
@@ -185,7 +186,7 @@ impl memhook_check_options {
             && (fills || !fills_only)
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self, status: Option<settings::Status>) -> Settings {
         let asked = self.flags & (MEMHOOK_CHECK_MESSAGE | MEMHOOK_CHECK_ABORT | MEMHOOK_CHECK_QUIET) != 0;
         let usual = MEMHOOK_CHECK_MESSAGE | MEMHOOK_CHECK_ABORT;
         let action = if asked || self.handler.is_some() { self.flags } else { self.flags | usual };
@@ -196,6 +197,8 @@ impl memhook_check_options {
             fresh: (self.flags & MEMHOOK_CHECK_FILL_NEW != 0).then_some(self.new_byte),
             frames: self.frames as u8,
             is_pedantic: self.flags & MEMHOOK_CHECK_PEDANTIC != 0,
+            handler: (self.handler, self.user),
+            status,
         }
     }
 
@@ -209,14 +212,13 @@ impl memhook_check_options {
 }
 
 /// Nothing is checked.
-const OFF: u32 = 0;
-/// Somebody is starting or stopping the tool.
-const BUSY: u32 = 1;
-const ON: u32 = 2;
+const OFF: u64 = 0;
+const ON: u64 = 1;
 /// Blocks are filled and not checked.
-const FILLING: u32 = 3;
+const FILLING: u64 = 2;
 
-static STATE: AtomicU32 = AtomicU32::new(OFF);
+/// One of these, or, while somebody is starting or stopping the tool, [`busy`].
+static STATE: AtomicU64 = AtomicU64::new(OFF);
 /// The interceptor of the tool's blocks, and the one of blocks that are nobody's.
 static IDS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
@@ -226,23 +228,43 @@ fn is_on() -> bool {
     STATE.load(Ordering::Relaxed) == ON
 }
 
+/// A thread of this process is starting or stopping the tool.
+fn busy() -> u64 {
+    1 << 32 | u64::from(process_id())
+}
+
+/// Whether a thread was starting or stopping the tool when this process was forked from its own. What it had come to is
+/// for the next start or stop.
+fn is_left(state: u64) -> bool {
+    state >> 32 != 0 && state != busy()
+}
+
+/// Takes the state, if it is one of these: what it was.
+fn take(from: impl Fn(u64) -> bool) -> Option<u64> {
+    let next = |state| from(state).then(busy);
+    // ORDERING [state]: Acquire and Relaxed. The ids. Other end: `give`.
+    STATE.fetch_update(Ordering::Acquire, Ordering::Relaxed, next).ok()
+}
+
+fn give(state: u64) {
+    // ORDERING [state]: Release. The ids before it. Other end: `take`.
+    STATE.store(state, Ordering::Release);
+}
+
 fn start(options: &memhook_check_options, status: Option<settings::Status>) -> c_int {
-    // ORDERING [state]: Acquire and Relaxed. What the last start left. Other end: below, and `stop`.
-    if STATE.compare_exchange(OFF, BUSY, Ordering::Acquire, Ordering::Relaxed).is_err() {
+    if take(|state| state == OFF || is_left(state)).is_none() {
         return libc::EALREADY;
     }
     // What a start that failed for want of memory could not take back, for the same reason.
     if let Err(error) = unregister() {
-        // ORDERING [state]: Release. The ids before it. Other end: `start`, `stop`.
-        STATE.store(OFF, Ordering::Release);
+        give(OFF);
         return error;
     }
     let fills_only = options.flags & MEMHOOK_CHECK_FILL_ONLY != 0;
-    let settings = options.settings();
+    let settings = options.settings(status);
+    let before = Settings::now();
     let extra = settings.fresh.is_some() || settings.is_pedantic || settings.frames > 1;
     settings.put_in_force();
-    settings::set_handler(options.handler, options.user);
-    settings::set_status(status);
     let tables = match (fills_only, extra) {
         (true, _) => [Some(fill::table(settings.poison, options.flags)), None],
         (_, true) => [Some(hooks::table::<true>(settings.frames > 1)), Some(strays::table())],
@@ -267,16 +289,15 @@ fn start(options: &memhook_check_options, status: Option<settings::Status>) -> c
     }
     if error != 0 {
         let _ = unregister();
+        // Blocks of an earlier start may live on.
+        before.put_in_force();
+        shelves::stop();
     }
-    let state = if error != 0 {
-        OFF
-    } else if fills_only {
-        FILLING
-    } else {
-        ON
-    };
-    // ORDERING [state]: Release. The ids before it. Other end: `start`, `stop`.
-    STATE.store(state, Ordering::Release);
+    give(match (error, fills_only) {
+        (0, true) => FILLING,
+        (0, false) => ON,
+        _ => OFF,
+    });
     error
 }
 
@@ -290,7 +311,11 @@ fn unregister() -> Result<c_int, c_int> {
         if id == 0 {
             continue;
         }
-        let error = memhook_unregister(id);
+        let error = match memhook_unregister(id) {
+            // Another thread, perhaps of the process that this one was forked from, has begun it.
+            libc::EALREADY => libc::EINPROGRESS,
+            error => error,
+        };
         if matches!(error, libc::ENOMEM | libc::ENOSPC | libc::EBUSY) {
             return Err(error);
         }
@@ -327,7 +352,8 @@ fn unregister() -> Result<c_int, c_int> {
 ///
 /// # Lifetime
 ///
-/// `options->user` must stay valid until `memhook_check_stop()` has returned 0, or for ever.
+/// `options->user` must stay valid until `memhook_check_stop()` has returned 0 and no thread is in a call of
+/// `memhook_check_all()`, `memhook_check_block()` or `mprobe()` any more that began before; or for ever.
 ///
 /// # Safety
 ///
@@ -348,7 +374,8 @@ pub unsafe extern "C" fn memhook_check_start(options: *const memhook_check_optio
 }
 
 /// Ends what `memhook_check_start()`, the environment, or `mcheck()` began. Blocks that live on are looked at when
-/// they are freed; freed blocks that a thread keeps are given back when it frees another.
+/// they are freed, and faults are answered as the last start asked for, though no handler is told any more once this
+/// has returned 0; freed blocks that a thread keeps are given back when it frees another.
 ///
 /// # Returns
 ///
@@ -368,20 +395,23 @@ pub unsafe extern "C" fn memhook_check_start(options: *const memhook_check_optio
 /// Inside a callback: does not wait.
 #[unsafe(no_mangle)]
 pub extern "C" fn memhook_check_stop() -> c_int {
-    for from in [ON, FILLING] {
-        // ORDERING [state]: Acquire and Relaxed. The ids. Other end: `start`.
-        if STATE.compare_exchange(from, BUSY, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-            let result = unregister();
-            if result.is_ok() {
-                shelves::stop();
-            }
-            let state = if result.is_ok() { OFF } else { from };
-            // ORDERING [state]: Release. The ids before it. Other end: `start`.
-            STATE.store(state, Ordering::Release);
-            return result.unwrap_or_else(|error| error);
-        }
+    let Some(from) = take(|state| state == ON || state == FILLING || is_left(state)) else {
+        return libc::ESRCH;
+    };
+    let result = unregister();
+    if result.is_ok() {
+        shelves::stop();
     }
-    libc::ESRCH
+    if result == Ok(0) {
+        // Nobody may be told any more.
+        settings::set_handler((None, core::ptr::null_mut()));
+    }
+    give(match result {
+        Ok(_) => OFF,
+        Err(_) if is_left(from) => ON,
+        Err(_) => from,
+    });
+    result.unwrap_or_else(|error| error)
 }
 
 /// Looks at every block that the tool made, live or in quarantine, and answers each fault as it was asked for at the

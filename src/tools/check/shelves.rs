@@ -246,14 +246,17 @@ impl Drop for Shelves {
     }
 }
 
-/// The memory is another thread's than before, which has ended, perhaps in the middle of a call; or the tool was
+/// The memory is another thread's than before, which has ended, or, in a fork child, has stayed behind; or the tool was
 /// started or stopped: then what is kept from before goes back unchecked, as other bytes may be expected in it.
 #[cold]
 #[inline(never)]
 fn inherit(thread: &Thread, number: u64) {
     let (before, now) = (thread.owner.get(), owner_now(number));
-    if before << (64 - PERIOD_SHIFT) != now << (64 - PERIOD_SHIFT) {
-        thread.busy.set(false);
+    if before << (64 - PERIOD_SHIFT) != now << (64 - PERIOD_SHIFT) && thread.busy.replace(false) {
+        // In the middle of a call: shelves and queue may be half changed. What they keep is left alone.
+        thread.shelves.iter().for_each(|shelf| shelf.count.set(0));
+        thread.queue_count.set(0);
+        thread.queue_bytes.set(0);
     }
     if thread.busy.get() {
         return;

@@ -152,9 +152,15 @@ fn in_cell(given: usize, entry: u32) -> Option<Fault> {
 
 /// Whether the backend is the C library's allocator.
 static IS_GLIBC: AtomicBool = AtomicBool::new(false);
+static IS_KNOWN: AtomicBool = AtomicBool::new(false);
 
-/// Finds out what the backend is.
+/// Finds out what the backend is, once: in a fork child, the dynamic linker's lock may be that of a thread that did not
+/// come along.
 pub(super) fn prepare() {
+    // ORDERING [none]: Relaxed. Only who starts the tool writes it.
+    if IS_KNOWN.load(Ordering::Relaxed) {
+        return;
+    }
     let probe = memhook_backend_malloc(100).cast::<u8>();
     if probe.is_null() {
         return;
@@ -164,6 +170,8 @@ pub(super) fn prepare() {
     unsafe { memhook_backend_free(probe.cast()) };
     // ORDERING [none]: Relaxed. The hook is registered afterwards.
     IS_GLIBC.store(looks && comes_from_the_c_library(), Ordering::Relaxed);
+    // ORDERING [none]: Relaxed. As above.
+    IS_KNOWN.store(true, Ordering::Relaxed);
 }
 
 /// Whether malloc below us is defined by the C library itself, or the program is static.

@@ -364,7 +364,7 @@ pub unsafe extern "C" fn memhook_fail_start(rule: *const memhook_fail_rule, out:
     let table = memhook_interceptor {
         struct_size: size_of::<memhook_interceptor>(),
         name: c"fail".as_ptr(),
-        // Below `usage` only, which counts what fails.
+        // Below `usage`, which counts what fails, and above `check`, which keeps blocks.
         priority: i32::MAX - 1,
         flags: MEMHOOK_KEEPS_POINTERS | rule.flags,
         user: core::ptr::from_ref(taken).cast_mut().cast(),

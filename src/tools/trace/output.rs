@@ -352,7 +352,8 @@ fn open_one(folder: &Folder, path: &Path, how: i32) -> Result<i32, i32> {
     Ok(fd)
 }
 
-/// Cuts off what this process had readied in a file before it called exec, and not used.
+/// Cuts off what this process had readied in a file before it called exec, and not used, but for a zero byte, by which
+/// the next image knows the file as well.
 fn tidy(folder: &Folder, path: &Path) {
     let Ok(fd) = folder.file(path, libc::O_RDWR | libc::O_NONBLOCK | libc::O_NOCTTY, 0) else {
         return;
@@ -380,7 +381,7 @@ fn tidy(folder: &Folder, path: &Path) {
         // Chunks of a binary trace end with zeroes, which belong to them.
         let mut head = [0; 4];
         if file::read_at(fd, &mut head, 0) == Ok(4) && head != super::chunk::MAGIC {
-            let _ = file::set_length(fd, end as u64);
+            let _ = file::set_length(fd, status.bytes.min(end as u64 + 1));
         }
     }
     file::close(fd);

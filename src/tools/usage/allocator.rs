@@ -6,6 +6,7 @@ use super::memhook_usage;
 use crate::sys::elf::for_each_object;
 use crate::sys::file;
 use core::ffi::c_void;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// glibc's `struct mallinfo2`.
 #[repr(C)]
@@ -23,9 +24,28 @@ struct Mallinfo2 {
     keepcost: usize,
 }
 
-/// mallinfo2 of the allocator below; 0 where it has none. The library finds that allocator in the same way:
-/// the next object behind it that defines malloc, or, where it came by dlopen, the first of all.
+/// What [`find`] has found.
+static FOUND: AtomicUsize = AtomicUsize::new(NOT_YET);
+const NOT_YET: usize = usize::MAX;
+
+/// mallinfo2 of the allocator below; 0 where it has none. It is looked for once: in a fork child, the dynamic linker's
+/// lock may be that of a thread that did not come along.
 pub(super) fn find() -> usize {
+    // ORDERING [none]: Relaxed. An address that does not change.
+    match FOUND.load(Ordering::Relaxed) {
+        NOT_YET => {
+            let found = look_for();
+            // ORDERING [none]: Relaxed. As above.
+            FOUND.store(found, Ordering::Relaxed);
+            found
+        }
+        found => found,
+    }
+}
+
+/// The library finds that allocator in the same way: the next object behind it that defines malloc, or, where it came
+/// by dlopen, the first of all.
+fn look_for() -> usize {
     let own = find as *const () as usize;
     let mut is_behind = false;
     let mut behind = None;

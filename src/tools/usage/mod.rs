@@ -143,7 +143,8 @@ pub struct memhook_usage {
     /// By how many bytes the peak may be off: 0 while one thread only has allocated; after that, so many
     /// threads times `batch`.
     pub peak_error: u64,
-    /// The most that a thread's stack grew between two of its allocation calls, in bytes: "stack peak".
+    /// The most that a thread's stack grew between two of its allocation calls, in bytes: "stack peak". Of a thread that
+    /// goes over to another stack (sigaltstack(2), coroutines) it says how far apart the two are, as libmemusage's does.
     pub stack_peak: u64,
     /// malloc.
     pub malloc: memhook_usage_calls,
