@@ -21,8 +21,9 @@ impl Maps {
     pub(crate) fn read() -> Maps {
         let ours = Whole::read(b"/proc/self/maps\0");
         match &ours {
-            // It is empty once the process's first thread has ended; that of another thread is not (Linux 3.17).
+            // It is empty, or is not there, once the process's first thread has ended; that of another thread is (Linux 3.17).
             Ok(whole) if whole.bytes().is_empty() => Maps(Whole::read(b"/proc/thread-self/maps\0")),
+            Err(libc::ESRCH) => Maps(Whole::read(b"/proc/thread-self/maps\0")),
             _ => Maps(ours),
         }
     }

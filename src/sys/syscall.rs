@@ -147,9 +147,9 @@ pub(crate) fn pagemap(first: usize, records: &mut [u64]) -> usize {
     let bytes = core::mem::size_of_val(records);
     // SAFETY: plain bytes over the records.
     let buffer = unsafe { core::slice::from_raw_parts_mut(records.as_mut_ptr().cast(), bytes) };
-    // The first is empty once the process's first thread has ended.
+    // The first is empty, or is not there, once the process's first thread has ended.
     for path in [&b"/proc/self/pagemap\0"[..], b"/proc/thread-self/pagemap\0"] {
-        let Ok(fd) = file::open(path, libc::O_RDONLY, 0) else { return 0 };
+        let Ok(fd) = file::open(path, libc::O_RDONLY, 0) else { continue };
         let got = file::read_at(fd, buffer, first * 8).unwrap_or(0) / 8;
         file::close(fd);
         if got != 0 {

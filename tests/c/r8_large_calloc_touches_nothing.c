@@ -1,11 +1,12 @@
 /* A gigabyte from calloc that only passes through, by an interceptor that keeps pointers, by one
- * that might not, and by the accounting hook: no page of it but its first is touched. */
+ * that might not, and by the accounting hook: no page of it but its first is touched. Also after the end of the first
+ * thread. */
 #include "check.h"
 
 static long resident_pages(void)
 {
     char text[128];
-    int fd = open("/proc/self/statm", O_RDONLY);
+    int fd = open("/proc/thread-self/statm", O_RDONLY);
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     CHECK(n > 0);
@@ -34,6 +35,14 @@ static void gigabyte(void)
     free(p);
 }
 
+static void *after_the_first(void *first)
+{
+    OK(pthread_join(*(pthread_t *)first, NULL));
+    gigabyte();
+    puts("untouched");
+    exit(0);
+}
+
 int main(void)
 {
     struct account a = { .tag = 0xa };
@@ -50,6 +59,9 @@ int main(void)
     t = account_table(&a, "a", 0);
     OK(memhook_register(&t, &id));
     gigabyte();
-    OK(memhook_unregister(id));
-    puts("untouched");
+    static pthread_t first;
+    pthread_t last;
+    first = pthread_self();
+    OK(pthread_create(&last, NULL, after_the_first, &first));
+    pthread_exit(NULL);
 }
