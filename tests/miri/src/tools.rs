@@ -22,6 +22,9 @@ macro_rules! nothing {
                     Tool { name: stringify!($name).as_bytes(), settings: b"right", first: true, start };
 
                 pub(super) fn by_variables() {}
+                pub(super) fn are_variables_there() -> bool {
+                    false
+                }
             }
         )*
     };
