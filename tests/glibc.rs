@@ -255,6 +255,16 @@ fn r6_blocks_of_every_kind_go_back_through_both_of_two_libraries() {
 }
 
 #[test]
+fn r6_blocks_belong_to_who_made_them_where_two_libraries_share_the_variables() {
+    let said = fine("a 4, b 1\na 0, b 0\n");
+    let output = "stacked-partly";
+    let program = with_header("glibc_stacked.c", output, Link::Shared).args(["-DPARTLY", "-DOWN_ONLY"]).run();
+    assert_eq!(run(&mut Command::new(program)), said);
+    let program = old("glibc_stacked.c", output).args(["-DPARTLY", "-DOWN_ONLY"]).run();
+    assert_eq!(preloaded(&library(), &program), said);
+}
+
+#[test]
 fn r6_only_blocks_that_were_wrapped_are_unwrapped() {
     let program = with_header("glibc_pointers.c", "pointers", Link::Shared).run();
     let said = "\

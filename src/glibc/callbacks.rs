@@ -1,7 +1,7 @@
 //! The interceptors through which the callbacks in the variables are called: one in the chain for the
 //! variables, and one outside it for each set that owns blocks.
 
-use super::frame::Frame;
+use super::frame::{Frame, aim};
 use super::set::{self, Set};
 use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, Values, in_force, released};
 use crate::abi::*;
@@ -81,7 +81,7 @@ unsafe fn make(
         return block;
     }
     // SAFETY: the caller's contract.
-    unsafe { made_by_set(next, values, block) }
+    unsafe { made_by_set(next, aim(request).0, values, block) }
 }
 
 /// The callbacks in the variables have made a block that is not the backend's.
@@ -90,8 +90,13 @@ unsafe fn make(
 ///
 /// As [`make`].
 #[inline(never)]
-unsafe fn made_by_set(next: *mut memhook_next, values: Values, block: *mut c_void) -> *mut c_void {
-    if let Some(set) = set::changed(&values) {
+unsafe fn made_by_set(
+    next: *mut memhook_next,
+    kind: usize,
+    values: Values,
+    block: *mut c_void,
+) -> *mut c_void {
+    if let Some(set) = set::of_maker(kind, &values) {
         // SAFETY: the caller's contract.
         unsafe { dispatch::claim(next, set.hook()) };
         return block;

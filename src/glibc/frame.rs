@@ -443,7 +443,7 @@ fn put_back(set: &Set, memory: Values) {
 
 /// What a request is made to: a variable, and the block that it is about.
 #[inline(always)]
-fn aim(request: Request) -> (usize, *mut c_void) {
+pub(super) fn aim(request: Request) -> (usize, *mut c_void) {
     match request {
         Request::Malloc { .. } => (MALLOC, core::ptr::null_mut()),
         Request::Memalign { .. } => (MEMALIGN, core::ptr::null_mut()),

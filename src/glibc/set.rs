@@ -2,7 +2,7 @@
 //!
 //! A set is known by its callback for malloc. It begins with the first block whose pointer that
 //! callback has changed, and stays: the block may outlive the variables. The other callbacks are the
-//! latest that stood in the variables together with that one.
+//! latest that stood in the variables together with that one, and are not another set's.
 
 use super::{Callback, MALLOC, MEMALIGN, NOBODY, REALLOC, Values, Variable, callbacks};
 use crate::chain::{Hook, Table};
@@ -40,15 +40,16 @@ fn key(values: &Values) -> Callback {
     made_by.into_iter().find(|callback| !callback.is_null()).unwrap_or(NOBODY)
 }
 
-/// Sets learn what stands in the variables beside them.
+/// Sets learn what stands in the variables beside them. Not what is known as another set's, in the place of what is
+/// known: whoever puts callbacks in or takes them out does so with one variable after the other.
 #[inline(always)]
 pub(super) fn see(values: &Values) {
     for set in SETS.iter().filter(|set| set.key == key(values)) {
-        for (known, &value) in set.callbacks.iter().zip(values) {
+        for (kind, (known, &value)) in set.callbacks.iter().zip(values).enumerate() {
             // ORDERING [none]: Relaxed. A function of the program.
-            if !value.is_null() && known.load(Ordering::Relaxed) != value {
-                // ORDERING [none]: Relaxed. As above.
-                known.store(value, Ordering::Relaxed);
+            let before = known.load(Ordering::Relaxed);
+            if !value.is_null() && before != value {
+                set.learn_instead(kind, before, value);
             }
         }
     }
@@ -61,11 +62,14 @@ pub(super) fn changes_pointers(kind: usize, callback: Callback) -> bool {
     !callback.is_null() && SETS.iter().any(|set| set.callback(kind) == callback)
 }
 
-/// The set that stands in the variables, which has changed a pointer; `None` without memory.
-/// Called in a section.
-pub(super) fn changed(values: &Values) -> Option<&'static Set> {
-    let wanted = key(values);
-    if let Some(set) = SETS.iter().find(|set| set.key == wanted) {
+/// The set of the callback that stands in the variable `kind` and has changed a pointer, among these values; `None`
+/// without memory. Called in a section.
+pub(super) fn of_maker(kind: usize, values: &Values) -> Option<&'static Set> {
+    let (wanted, callback) = (key(values), values.get(kind).copied().unwrap_or(NOBODY));
+    // The first that was seen with it: it may stand beside another set's callbacks too.
+    let known = SETS.iter().filter(|set| set.callback(kind) == callback).last();
+    if let Some(set) = known.or_else(|| SETS.iter().find(|set| set.key == wanted)) {
+        set.learn_missing(values);
         return Some(set);
     }
     let memory = scratch::permanent(size_of::<Set>(), align_of::<Set>())?.cast::<Set>();
@@ -87,9 +91,7 @@ pub(super) fn changed(values: &Values) -> Option<&'static Set> {
 /// memory for a set the block is nobody's: the callback sees it as long as the other leads there. Called in a section.
 pub(super) fn own(kind: usize, values: &Values, block: *mut c_void) {
     see(values);
-    let callback = values.get(kind).copied().unwrap_or(NOBODY);
-    let known = SETS.iter().find(|set| !callback.is_null() && set.callback(kind) == callback);
-    let Some(set) = known.or_else(|| changed(values)) else { return };
+    let Some(set) = of_maker(kind, values) else { return };
     let Some(record) = guard::record() else { return };
     if let Ok(list) = ownership::find_or_create(&[core::ptr::from_ref(set.hook)]) {
         ownership::mark_surely(block, list);
@@ -102,6 +104,24 @@ impl Set {
     pub(super) fn callback(&self, kind: usize) -> Callback {
         // ORDERING [none]: Relaxed. A function of the program.
         self.callbacks.get(kind).map_or(NOBODY, |callback| callback.load(Ordering::Relaxed))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn learn_instead(&self, kind: usize, before: Callback, callback: Callback) {
+        let is_anothers = |set: &Set| !core::ptr::eq(set, self) && set.callback(kind) == callback;
+        if before.is_null() || !SETS.iter().any(is_anothers) {
+            self.learn(kind, callback);
+        }
+    }
+
+    /// The callbacks of kinds of which none is known.
+    fn learn_missing(&self, values: &Values) {
+        for (kind, &value) in values.iter().enumerate() {
+            if !value.is_null() && self.callback(kind).is_null() {
+                self.learn(kind, value);
+            }
+        }
     }
 
     /// The set has a callback of a kind for which none was known.

@@ -1,6 +1,7 @@
 /* Two libraries that each put a header in front of blocks of every kind, the second upon the first before the first
  * has made a block of its own. The second goes and comes again; with -DLATE both go, the blocks after them. With
- * -DOWN_ONLY a callback takes its own variable back only, else all four. */
+ * -DOWN_ONLY a callback takes its own variable back only, else all four. With -DPARTLY the second has no callbacks for
+ * memalign and realloc: there the first one's are called. */
 #ifdef OLD
 #include "glibc_old.h"
 #endif
@@ -106,6 +107,17 @@ int main(void)
     setvbuf(stdout, NULL, _IONBF, 0); /* its buffer would be one more block */
     do_free(do_malloc(1));
     a_install();
+#ifdef PARTLY
+    void *first = do_malloc(50);
+    b_install();
+    __realloc_hook = a_realloc, __memalign_hook = a_memalign;
+    void *blocks[] = {do_malloc(50), do_realloc(NULL, 50), do_memalign(HEADER, 50), first};
+    printf("a %ld, b %ld\n", a_live, b_live);
+    for (int i = 0; i < 4; i++)
+        do_free(blocks[i]);
+    printf("a %ld, b %ld\n", a_live, b_live);
+    return 0;
+#endif
     b_install();
     void *both[KINDS] = {
         do_malloc(50), do_realloc(NULL, 50), do_memalign(HEADER, 50), do_realloc(do_malloc(10), 50000)};

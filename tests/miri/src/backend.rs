@@ -123,6 +123,14 @@ pub(crate) unsafe fn usable_size(block: *mut c_void) -> usize {
     if block.is_null() { 0 } else { unsafe { header(block).read() }.bytes }
 }
 
+pub(crate) fn realloc_before_us() -> Option<unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void> {
+    None
+}
+
+pub(crate) fn free_before_us() -> Option<unsafe extern "C" fn(*mut c_void)> {
+    None
+}
+
 pub(crate) fn page_size() -> usize {
     crate::sys::pages::PAGE
 }

@@ -25,6 +25,9 @@ macro_rules! nothing {
                     false
                 }
                 pub(super) fn by_variables() {}
+                pub(super) fn are_variables_there() -> bool {
+                    false
+                }
             }
         )*
     };
