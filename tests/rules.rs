@@ -45,6 +45,7 @@ programs! {
     r4_removal_from_a_long_chain => "released after the call";
     r4_left_while_another_returns => "noticed, unregistered";
     r4_register_while_unregistering => "none was left";
+    r4_unregister_object_while_replacing => "nothing left to replace";
     r4_unregister_timed => "gave up, released later";
     r4_user_is_unmapped_under_load => "no callback after the end";
 

@@ -514,7 +514,14 @@ impl Hook {
         self.id.load(Ordering::Relaxed)
     }
 
-    /// Gives `other`, which is not in force yet, this hook's id, and this hook the other's.
+    /// How many hooks were replaced. What is asked again behind a look at all hooks, among them one that was just
+    /// replaced or its place, says whether the look may have missed what took its place.
+    pub(crate) fn exchanges() -> u64 {
+        // ORDERING [none]: Relaxed. Who has seen a hook replaced, or gone, has that by `phase` or `hook`.
+        EXCHANGES.load(Ordering::Relaxed)
+    }
+
+    /// Gives `other`, which takes this hook's place, this hook's id, and this hook the other's.
     pub(crate) fn exchange_ids(&self, other: &Hook) {
         let (mine, fresh) = (self.id(), other.id());
         // ORDERING [hook]: Release. Other end: `try_pin`. First, so that the id names a hook always.

@@ -190,9 +190,21 @@ fn take_out(hook: &'static Hook) -> Result<(), i32> {
 /// `EINPROGRESS`; without `unmapped` also `ENOMEM`, `ENOSPC`: one is still in force.
 pub(crate) fn unregister_object(object: *const core::ffi::c_void, unmapped: bool) -> i32 {
     let mut result = 0;
+    loop {
+        let exchanges = Hook::exchanges();
+        unregister_found(object, unmapped, &mut result);
+        // One that was passed already may be what another was replaced by.
+        if Hook::exchanges() == exchanges {
+            return result;
+        }
+    }
+}
+
+/// One round of [`unregister_object`].
+fn unregister_found(object: *const core::ffi::c_void, unmapped: bool, result: &mut i32) {
     Hook::for_each(&mut |hook| {
         // A release may be what unloads the object.
-        if hook.object() != object || hook.is_releasing_here() {
+        if hook.object() != object || hook.is_releasing_here() || hook.is_orphaned() {
             return;
         }
         while hook.fate() == REPLACING {
@@ -209,7 +221,7 @@ pub(crate) fn unregister_object(object: *const core::ffi::c_void, unmapped: bool
                 if !unmapped {
                     hook.revive();
                     retire_if_unlinked(hook);
-                    result = error;
+                    *result = error;
                     return;
                 }
                 grace::poll();
@@ -220,13 +232,12 @@ pub(crate) fn unregister_object(object: *const core::ffi::c_void, unmapped: bool
         let now = crate::sys::thread::monotonic_ns();
         let deadline = if unmapped { None } else { Some(now) };
         if await_end(hook, deadline, ours.then_some(&hook.deferred)) != 0 {
-            result = if result == 0 { libc::EINPROGRESS } else { result };
+            *result = if *result == 0 { libc::EINPROGRESS } else { *result };
             if unmapped {
                 orphan(hook);
             }
         }
     });
-    result
 }
 
 /// The hook's code goes while something may still lead to it: a block that it owns, or, inside a
@@ -282,9 +293,10 @@ pub(crate) fn replace(id: memhook_id, table: Table, thread: u64) -> i32 {
     });
     match result {
         Ok(ticket) => {
+            // First: see `unregister_object`.
+            new.end_beginning(true);
             old.exchange_ids(new);
             old.end_replacing(true);
-            new.end_beginning(true);
             retire_if_unlinked(new);
             new.unpin();
             retire_and_wait(old, ticket);
