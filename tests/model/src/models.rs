@@ -971,7 +971,7 @@ fn look_begins_in_the_next_life() {
     let ends = spawn(move || {
         hook.end_service();
     });
-    chain::Hook::create(observer(1), 0, None).unwrap();
+    chain::Hook::create_new(observer(1), 0, None).unwrap();
     looks.join().unwrap();
     ends.join().unwrap();
 }
