@@ -21,9 +21,6 @@ macro_rules! nothing {
                 pub(super) const TOOL: Tool =
                     Tool { name: stringify!($name).as_bytes(), settings: b"right", first: true, start };
 
-                pub(super) fn are_variables_there() -> bool {
-                    false
-                }
                 pub(super) fn by_variables() {}
                 pub(super) fn are_variables_there() -> bool {
                     false
