@@ -207,14 +207,20 @@ fn unregister_found(object: *const core::ffi::c_void, unmapped: bool, result: &m
         if hook.object() != object || hook.is_releasing_here() || hook.is_orphaned() {
             return;
         }
-        while hook.fate() == REPLACING {
+        let ours = loop {
+            if hook.is_dead() {
+                break false;
+            }
+            if hook.fate() == NEW {
+                // As if it were registered afterwards.
+                return;
+            }
+            if hook.kill() {
+                break true;
+            }
+            // It is just being replaced: by what, is known when that is decided.
             core::hint::spin_loop();
-        }
-        if hook.fate() == NEW {
-            // As if it were registered afterwards.
-            return;
-        }
-        let ours = hook.kill();
+        };
         if ours {
             // An object that is unloaded goes whatever we answer: there is no way to report a lack of memory.
             while let Err(error) = take_out(hook) {
