@@ -98,10 +98,24 @@ fn with_plugin(name: &str, plugin: &str, link: Link) -> Outcome {
     run(Command::new(build(name, Link::Shared)).arg(object))
 }
 
+fn c(source: &str) -> PathBuf {
+    root().join("tests/c").join(source)
+}
+
+/// A plugin with hooks that are tied to it.
+fn plugin_in(folder: &Path) -> PathBuf {
+    compile(&c("r4_plugin.c"), &folder.join("plugin.so"), Link::Plugin).run()
+}
+
+/// A shared object that does not use memhook, for a program that is linked with it.
+fn early_in(folder: &Path, source: &str) -> PathBuf {
+    compile(&c(source), &folder.join("libearly.so"), Link::None).args(["-shared", "-fPIC"]).run()
+}
+
 /// Compiles a program with a shared object behind memhook on the command line: it starts before memhook, and ends
 /// after it.
-fn behind_memhook(source: &Path, folder: &Path, object: PathBuf) -> PathBuf {
-    compile(source, &folder.join("program"), Link::Shared)
+fn behind_memhook(source: &str, folder: &Path, object: PathBuf) -> PathBuf {
+    compile(&c(source), &folder.join("program"), Link::Shared)
         .arg("-L")
         .arg(support::dist().join("lib"))
         .arg("-lmemhook")
@@ -136,13 +150,9 @@ fn r4_dlclose_after_a_thread_was_killed() {
 #[test]
 fn r4_dlclose_of_what_a_constructor_loaded() {
     let folder = folder("r4_dlclose_early");
-    let c = root().join("tests/c");
-    let plugin = compile(&c.join("r4_plugin.c"), &folder.join("plugin.so"), Link::Plugin).run();
-    let early = compile(&c.join("r4_early.c"), &folder.join("libearly.so"), Link::None)
-        .args(["-shared", "-fPIC"])
-        .run();
-    let source = c.join("r4_dlclose_waits_for_runners.c");
-    let program = behind_memhook(&source, &folder, early);
+    let plugin = plugin_in(&folder);
+    let early = early_in(&folder, "r4_early.c");
+    let program = behind_memhook("r4_dlclose_waits_for_runners.c", &folder, early);
     let outcome = run(Command::new(program).arg(&plugin).env("PLUGIN", &plugin));
     assert_eq!(outcome, success("unloaded after the callback\n"));
 }
@@ -150,14 +160,11 @@ fn r4_dlclose_of_what_a_constructor_loaded() {
 #[test]
 fn r4_exit_with_a_runner_in_what_a_constructor_loaded() {
     let folder = folder("r4_exit_early");
-    let c = root().join("tests/c");
-    let plugin = compile(&c.join("r4_plugin.c"), &folder.join("plugin.so"), Link::Plugin).run();
-    let early = compile(&c.join("r4_early.c"), &folder.join("libearly.so"), Link::None)
-        .args(["-shared", "-fPIC"])
-        .run();
-    let source = c.join("r4_exit_with_a_runner.c");
-    let before = compile(&source, &folder.join("before"), Link::Shared).arg(&early).run();
-    for program in [before, behind_memhook(&source, &folder, early)] {
+    let plugin = plugin_in(&folder);
+    let early = early_in(&folder, "r4_early.c");
+    let source = "r4_exit_with_a_runner.c";
+    let before = compile(&c(source), &folder.join("before"), Link::Shared).arg(&early).run();
+    for program in [before, behind_memhook(source, &folder, early)] {
         let outcome = run(Command::new(&program).env("PLUGIN", &plugin));
         assert_eq!(outcome, success("nobody waited\n"), "{}", program.display());
     }
@@ -166,9 +173,8 @@ fn r4_exit_with_a_runner_in_what_a_constructor_loaded() {
 #[test]
 fn r4_dlclose_where_the_library_came_late() {
     let folder = folder("r4_dlclose_late");
-    let c = root().join("tests/c");
-    let plugin = compile(&c.join("r4_plugin.c"), &folder.join("plugin.so"), Link::Plugin).run();
-    let user = compile(&c.join("r4_late_user.c"), &folder.join("user.so"), Link::Plugin).run();
+    let plugin = plugin_in(&folder);
+    let user = compile(&c("r4_late_user.c"), &folder.join("user.so"), Link::Plugin).run();
     let program = build("r4_dlclose_late", Link::None);
     let outcome = run(Command::new(program).arg(plugin).arg(user));
     assert_eq!(outcome, success("unloaded after the callback\n"));
@@ -209,12 +215,8 @@ fn r7_caller_is_exact() {
 #[test]
 fn r7_circumstances() {
     let folder = folder("r7_circumstances");
-    let c = root().join("tests/c");
-    let early = compile(&c.join("r7_early.c"), &folder.join("libearly.so"), Link::None)
-        .arg("-shared")
-        .arg("-fPIC")
-        .run();
-    let program = behind_memhook(&c.join("r7_circumstances.c"), &folder, early);
+    let early = early_in(&folder, "r7_early.c");
+    let program = behind_memhook("r7_circumstances.c", &folder, early);
     let expected = "constructor before memhook's: 1\nthread exit seen\nfork child seen\nexit seen\n";
     assert_eq!(run(&mut Command::new(program)), success(expected));
 }

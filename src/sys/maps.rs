@@ -20,12 +20,12 @@ impl Maps {
     /// The mappings now.
     pub(crate) fn read() -> Maps {
         let ours = Whole::read(b"/proc/self/maps\0");
-        match &ours {
-            // It is empty, or is not there, once the process's first thread has ended; that of another thread is (Linux 3.17).
-            Ok(whole) if whole.bytes().is_empty() => Maps(Whole::read(b"/proc/thread-self/maps\0")),
-            Err(libc::ESRCH) => Maps(Whole::read(b"/proc/thread-self/maps\0")),
-            _ => Maps(ours),
-        }
+        // Once the process's first thread has ended, that of another thread has what this has not (Linux 3.17).
+        let is_gone = match &ours {
+            Ok(whole) => whole.bytes().is_empty(),
+            Err(error) => *error == libc::ESRCH,
+        };
+        Maps(if is_gone { Whole::read(b"/proc/thread-self/maps\0") } else { ours })
     }
 
     /// Whether the kernel may tell another time: there was no descriptor or no memory for it.

@@ -24,6 +24,10 @@
         }                                                                               \
     } while (0)
 
+/* x86-64's trap flag: SIGTRAP after every instruction in between. */
+#define STEP_ON __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" : : : "memory", "cc")
+#define STEP_OFF __asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" : : : "memory", "cc")
+
 /* What RLIMIT_AS counts, in bytes. */
 static inline size_t e_address_space(void)
 {

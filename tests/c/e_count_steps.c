@@ -4,8 +4,6 @@
 #include "e_check.h"
 #include <semaphore.h>
 
-#define STEP_ON __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" : : : "memory", "cc")
-#define STEP_OFF __asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" : : : "memory", "cc")
 enum { BLOCKS = 4, NOT_REACHED = 3 };
 
 static memhook_id keeper, owner;

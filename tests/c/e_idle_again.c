@@ -2,9 +2,6 @@
  * from the initialize hook, and in a fork child whose parent was in the midst of a self-test. */
 #include "e_check.h"
 
-#define STEP_ON __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" : : : "memory", "cc")
-#define STEP_OFF __asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" : : : "memory", "cc")
-
 static void *(*volatile do_malloc)(size_t) = malloc;
 static volatile long steps;
 static memhook_id id;
@@ -28,26 +25,26 @@ static void registers(void)
 
 MEMHOOK_INITIALIZE(registers);
 
-/* Instructions of a pair of calls. */
-static long pair(void)
+/* Instructions of a pair of these calls. */
+static long pair_of(void *(*allocate)(size_t), void (*give_back)(void *))
 {
-    free(do_malloc(30));
+    give_back(allocate(30));
     steps = 0;
     STEP_ON;
-    free(do_malloc(30));
+    give_back(allocate(30));
     STEP_OFF;
     return steps;
 }
 
-/* The same, past the library. */
+static long pair(void)
+{
+    return pair_of(do_malloc, free);
+}
+
+/* Past the library. */
 static long pair_of_backend(void)
 {
-    memhook_backend_free(memhook_backend_malloc(30));
-    steps = 0;
-    STEP_ON;
-    memhook_backend_free(memhook_backend_malloc(30));
-    STEP_OFF;
-    return steps;
+    return pair_of(memhook_backend_malloc, memhook_backend_free);
 }
 
 /* A tested function: it stops the test on its way. */

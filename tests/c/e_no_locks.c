@@ -53,9 +53,6 @@ static int library(struct dl_phdr_info *info, size_t size, void *unused)
     return 1;
 }
 
-#define STEP_ON __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" : : : "memory", "cc")
-#define STEP_OFF __asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" : : : "memory", "cc")
-
 static void calls(int stepped)
 {
     if (stepped)
