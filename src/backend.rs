@@ -37,6 +37,15 @@ pub(crate) fn knows_sizes() -> bool {
     !SIZES_ARE_ANOTHERS.load(Ordering::Relaxed)
 }
 
+/// The allocator is the C library's own.
+static IS_LIBC: AtomicBool = AtomicBool::new(false);
+
+/// Whether the allocator is the C library's own.
+pub(crate) fn is_libc() -> bool {
+    // ORDERING [none]: Relaxed. Written before any hook can be in force.
+    IS_LIBC.load(Ordering::Relaxed)
+}
+
 /// realloc and free of an object that stands before us in link order; null where ours are the process's. An allocator
 /// that lacks reallocarray or free_sized has that of the C library, which calls these, as long as we do not stand in
 /// its place.
@@ -102,6 +111,8 @@ pub(crate) fn resolve() {
             slot.store(function as *mut (), Ordering::Relaxed);
         }
         complete(&|_| None);
+        // ORDERING [none]: Relaxed. There when `READY` says so.
+        IS_LIBC.store(true, Ordering::Relaxed);
     } else {
         let own = resolve as *const () as usize;
         let mut behind_us = false;
@@ -150,6 +161,8 @@ pub(crate) fn resolve() {
             }
         }
         complete(&|name| next_after(name, own));
+        // ORDERING [none]: Relaxed. There when `READY` says so.
+        IS_LIBC.store(primary.function(c"__libc_malloc").is_some(), Ordering::Relaxed);
     }
     // ORDERING [backend]: Release. The slots before the word that they are there.
     READY.store(true, Ordering::Release);

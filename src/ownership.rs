@@ -142,6 +142,10 @@ pub(crate) fn is_crowded() -> bool {
     OVERFLOWN.load(Ordering::Relaxed) >= OVERFLOW.len() / 2
 }
 
+/// The mark of a block that is on loan: the backend has given it to a callback, which may return it to its caller as
+/// its own answer. Such a block belongs to no list.
+const ON_LOAN: u16 = u16::MAX;
+
 /// The owner list of a block; 0 where the backend alone made it.
 #[inline(always)]
 pub(crate) fn owner(block: *mut c_void) -> u16 {
@@ -149,8 +153,57 @@ pub(crate) fn owner(block: *mut c_void) -> u16 {
     match mark_of(block).map_or(0, |mark| mark.load(Ordering::Relaxed)) {
         // The leaf may have come after the block.
         0 => owner_in_overflow(block),
+        ON_LOAN => 0,
         owner => owner,
     }
+}
+
+/// As [`owner`], of a block that is about to be given back: a loan ends here.
+#[inline(always)]
+pub(crate) fn last_owner(block: *mut c_void) -> u16 {
+    let mark = mark_of(block);
+    // ORDERING [none]: Relaxed. Invariant 1.
+    match mark.map_or(0, |mark| mark.load(Ordering::Relaxed)) {
+        0 => owner_in_overflow(block),
+        ON_LOAN => {
+            end_loan(block);
+            0
+        }
+        owner => owner,
+    }
+}
+
+/// Marks a block of the backend's that a callback gets. Without memory for the mark nothing is noted.
+#[inline(always)]
+pub(crate) fn lend(block: *mut c_void) {
+    if !block.is_null() {
+        mark(block, ON_LOAN);
+    }
+}
+
+/// Takes the mark of [`lend`] off; whether there was one.
+#[inline(always)]
+pub(crate) fn end_loan(block: *mut c_void) -> bool {
+    // ORDERING [none]: Relaxed. Invariant 1.
+    let Some(mark) = mark_of(block).filter(|mark| mark.load(Ordering::Relaxed) == ON_LOAN) else {
+        return false;
+    };
+    // ORDERING [none]: Relaxed. Invariant 1.
+    mark.store(0, Ordering::Relaxed);
+    true
+}
+
+/// Whether a block is on loan.
+#[inline(always)]
+pub(crate) fn is_on_loan(block: *mut c_void) -> bool {
+    // ORDERING [none]: Relaxed. Invariant 1.
+    mark_of(block).is_some_and(|mark| mark.load(Ordering::Relaxed) == ON_LOAN)
+}
+
+/// The nearest block on loan that begins before `address`, at most so many bytes before it.
+pub(crate) fn loan_before(address: *mut c_void, bytes: usize) -> Option<*mut c_void> {
+    let granule = |n: usize| address.cast::<u8>().wrapping_sub(n * 8).cast::<c_void>();
+    (1..=bytes / 8).map(granule).find(|&block| is_on_loan(block))
 }
 
 /// Whether this place of `OVERFLOW` is the block's.

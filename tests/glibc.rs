@@ -179,11 +179,11 @@ fn nothing_is_in_force_where_nobody_asks_for_the_variables() {
 #[test]
 fn two_libraries_that_save_each_other_both_see_each_call_once() {
     let program = with_header("glibc_nesting.c", "nesting", Link::Shared).run();
-    let said = "a 10 and 10, b 10 and 10, rude 1, once 1, gone 1\n";
+    // In glibc, a callback that forgets to take itself out was called until the stack ended.
+    let said = "a 10 and 10, b 10 and 10, rude 32, once 1, gone 1\n";
     assert_eq!(run(&mut Command::new(program)), fine(said));
-    // In plain memory, whoever forgets to take itself out cannot be told from who puts itself in again.
     let outcome = preloaded(&library(), &old("glibc_nesting.c", "nesting").run());
-    assert_eq!(outcome, fine(&said.replace("rude 1", "rude 32")));
+    assert_eq!(outcome, fine(said));
 }
 
 #[test]
@@ -284,8 +284,7 @@ fn callbacks_that_leave_fail_or_meet_fork() {
     let program = with_header("glibc_leaves.c", "leaves", Link::Shared).run();
     let said = "\
 errno 5, failed 1 errno 12
-in force after longjmp: 1
-called: 1
+in force after longjmp: 0, called: 0
 100 children ended well
 out 0, asked 1, again 1
 ";

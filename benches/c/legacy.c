@@ -1,15 +1,21 @@
 /* The idiom of __malloc_hook's manual page, on the copies of the variables that are left in
  * libc_malloc_debug.so.0: the hooks take themselves out, call on, and put themselves back. For one
  * thread only, as it always was. `passing` does nothing else; with ACCOUNTING, a header of 8 bytes
- * in front of each block says how large it is. */
+ * in front of each block says how large it is. With SOURCE it is compiled with memhook/glibc.h. */
 #include "count.h"
 #include <stddef.h>
 #include <stdlib.h>
 
+#ifdef SOURCE
+/* Compiled with memhook/glibc.h. */
+#define malloc_hook __malloc_hook
+#define free_hook __free_hook
+#else
 extern void *(*volatile malloc_hook)(size_t, const void *);
 extern void (*volatile free_hook)(void *, const void *);
 __asm__(".symver malloc_hook, __malloc_hook@GLIBC_2.2.5");
 __asm__(".symver free_hook, __free_hook@GLIBC_2.2.5");
+#endif
 
 #ifdef ACCOUNTING
 enum { HEADER = 8 };

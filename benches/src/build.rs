@@ -74,6 +74,19 @@ pub fn hooks(folder: &Path) -> PathBuf {
     with_library(|arguments| object(folder, "hooks.c", "hooks.so", arguments)).expect("hooks.c compiles")
 }
 
+/// Callbacks in glibc's variables, over the library: as an object from before glibc 2.34, or, with SOURCE, compiled with
+/// the library's header.
+pub fn with_variables(folder: &Path, to: &str, arguments: &[&str]) -> PathBuf {
+    let built = if arguments.contains(&"-DSOURCE") {
+        with_library(|linking| {
+            object(folder, "legacy.c", to, &[arguments, &["-include", "memhook/glibc.h"], linking].concat())
+        })
+    } else {
+        object(folder, "legacy.c", to, arguments)
+    };
+    built.expect("legacy.c compiles")
+}
+
 /// The program that measures what grows with what.
 pub fn scaling(folder: &Path) -> PathBuf {
     let to = folder.join("scaling");

@@ -146,6 +146,16 @@ pub fn all(folder: &Path) -> (Vec<Configuration>, Vec<(String, String)>) {
         let hooked = Configuration::new(name).preload(&[&library, &hooks]).variable("BENCH_HOOKS", letters);
         all.push(hooked.proof(Proof::Hooks(letters.len() as u64)));
     }
+    for (name, file, arguments) in [
+        ("memhook, __malloc_hook, passing", "variables.so", &["-DSOURCE"][..]),
+        ("memhook, __malloc_hook, accounting", "variables-accounting.so", &["-DSOURCE", "-DACCOUNTING"]),
+        ("memhook, old binary, passing", "old.so", &[]),
+        ("memhook, old binary, accounting", "old-accounting.so", &["-DACCOUNTING"]),
+    ] {
+        let object = build::with_variables(folder, file, arguments);
+        let hooked = Configuration::new(name).preload(&[&library, &object]);
+        all.push(hooked.proof(Proof::NotEveryRealloc).pair_only());
+    }
     let usage = Configuration::new("memhook, usage").preload(&[&library]).variable("MEMHOOK", "usage");
     all.push(usage.proof(Proof::Summary));
     all.push(

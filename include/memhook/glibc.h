@@ -12,6 +12,12 @@
  * former value around a call of malloc() hides nothing from other threads. What is left changed when the
  * callback returns is carried to the process's variable.
  *
+ * With MEMHOOK_PLAIN_VARIABLES defined, the names are declared as the variables that glibc had, and no macros are defined:
+ * for a source that has the address of a variable in a constant, declares one inside a function, or uses the name
+ * otherwise. The library has such variables, so a source that declares them itself needs no header at all. All threads
+ * share them, and the library makes out by what it has seen whether a callback has taken itself out:
+ * docs/MIGRATING.md.
+ *
  * Threads: any; a callback may run in several threads at once, as in glibc. */
 
 #ifndef MEMHOOK_GLIBC_H
@@ -45,6 +51,14 @@
 extern "C" {
 #endif
 
+#ifdef MEMHOOK_PLAIN_VARIABLES
+extern void *(*__MALLOC_HOOK_VOLATILE __malloc_hook)(size_t, const void *);
+extern void *(*__MALLOC_HOOK_VOLATILE __realloc_hook)(void *, size_t, const void *);
+extern void *(*__MALLOC_HOOK_VOLATILE __memalign_hook)(size_t, size_t, const void *);
+extern void (*__MALLOC_HOOK_VOLATILE __free_hook)(void *, const void *);
+extern void (*__MALLOC_HOOK_VOLATILE __after_morecore_hook)(void);
+#else
+
 /** Where the calling thread reads and writes __malloc_hook: void *hook(size_t size, const void *caller),
  * for malloc and calloc. */
 void *(*__MALLOC_HOOK_VOLATILE *memhook_glibc_malloc_hook(void))(size_t, const void *);
@@ -56,7 +70,7 @@ void *(*__MALLOC_HOOK_VOLATILE *memhook_glibc_realloc_hook(void))(void *, size_t
 void *(*__MALLOC_HOOK_VOLATILE *memhook_glibc_memalign_hook(void))(size_t, size_t, const void *);
 /** __free_hook: void hook(void *block, const void *caller); the block may be NULL. */
 void (*__MALLOC_HOOK_VOLATILE *memhook_glibc_free_hook(void))(void *, const void *);
-/** __after_morecore_hook: kept and never called, as in glibc since 2.34. */
+/** __after_morecore_hook: kept and never called: no allocator tells that its heap has grown. */
 void (*__MALLOC_HOOK_VOLATILE *memhook_glibc_after_morecore_hook(void))(void);
 
 /* What typeof and decltype are to see; defined nowhere. */
@@ -67,9 +81,13 @@ extern void (*__MALLOC_HOOK_VOLATILE memhook_glibc_free_hook_declared)(void *, c
 extern void (*__MALLOC_HOOK_VOLATILE memhook_glibc_after_morecore_hook_declared)(void);
 extern void (*__MALLOC_HOOK_VOLATILE memhook_glibc_initialize_hook_declared)(void);
 
+#endif
 #ifdef __cplusplus
 }
+#endif
 
+#ifndef MEMHOOK_PLAIN_VARIABLES
+#ifdef __cplusplus
 /* In an expression this is a value, in a declaration a parameter: a function. So a file that declares one
  * of the variables again declares another function, with whatever type it believes in. That the file may
  * do inside extern "C", and this header may be included there: hence extern "C++". */
@@ -142,5 +160,7 @@ MEMHOOK_GLIBC_VARIABLE_(after_morecore_hook)
 #define __after_morecore_hook MEMHOOK_GLIBC_NAME_(after_morecore_hook)
 #define __malloc_initialize_hook \
     MEMHOOK_GLIBC_CHOOSE_(memhook_glibc_initialize_hook, memhook_glibc_initialize_hook_declared)
+
+#endif
 
 #endif

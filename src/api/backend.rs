@@ -80,7 +80,12 @@ pub extern "C" fn memhook_backend_calloc(count: usize, each: usize) -> Block {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memhook_backend_realloc(block: Block, requested: usize) -> Block {
     // SAFETY: `past_hooks` resolves; the block is the caller's contract.
-    noted(past_hooks(|| unsafe { backend::realloc(block, requested) }))
+    let ask = || unsafe { backend::realloc(block, requested) };
+    // Before it is given up: afterwards another thread may have the same address.
+    dispatch::end_loan(block);
+    let new = past_hooks(ask);
+    noted(if new.is_null() && requested != 0 { block } else { new });
+    new
 }
 
 /// The allocator below, past all hooks: as memalign(3).
@@ -114,6 +119,7 @@ pub extern "C" fn memhook_backend_memalign(alignment: usize, requested: usize) -
 /// that no interceptor owns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memhook_backend_free(block: Block) {
+    dispatch::end_loan(block);
     // SAFETY: `past_hooks` resolves; the block is the caller's contract.
     past_hooks(|| unsafe { backend::free(block) })
 }

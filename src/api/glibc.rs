@@ -4,6 +4,8 @@
 use crate::glibc::{self, FREE, MALLOC, MEMALIGN, REALLOC};
 use crate::start;
 
+pub(crate) use crate::glibc::libc;
+
 type Place = *mut *mut ();
 
 #[inline(always)]

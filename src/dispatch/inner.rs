@@ -3,7 +3,9 @@
 
 use super::{Ask, How};
 use crate::backend;
+use crate::grace;
 use crate::guard::{self, Record};
+use crate::ownership;
 use core::ffi::c_void;
 use core::sync::atomic::Ordering;
 
@@ -21,28 +23,26 @@ pub(crate) enum Request {
 pub(crate) struct Inner {
     /// The answer, or `None`: the backend is to be asked. With the caller of the entry point.
     pub(crate) answer: unsafe fn(*const Inner, Request, usize) -> Option<*mut c_void>,
-    /// Is told what the backend has answered.
-    pub(crate) answered: unsafe fn(*const Inner, *mut c_void),
 }
 
-/// What answers this thread's callback now, as its functions take it: a pointer made of a reference would lead to no
-/// more than an [`Inner`].
-fn current(record: &Record) -> Option<(&Inner, *const Inner)> {
+/// What answers this thread's callback now; null: the backend.
+#[inline(always)]
+fn current(record: &Record) -> *const Inner {
     // ORDERING [none]: Relaxed. Written by this thread.
-    let inner = record.inner.load(Ordering::Relaxed).cast_const().cast::<Inner>();
-    // SAFETY: null, or on the stack of a call that has not returned: `grace::abandon` takes it away
-    // from a call that never will.
-    unsafe { inner.as_ref() }.map(|known| (known, inner))
+    record.inner.load(Ordering::Relaxed).cast_const().cast::<Inner>()
 }
 
+#[inline(always)]
 fn ask(
     record: &Record,
     request: Request,
     caller: usize,
     backend: impl FnOnce() -> *mut c_void,
 ) -> *mut c_void {
-    let Some((functions, inner)) = current(record) else { return backend() };
-    // SAFETY: `inner` is what its functions take.
+    let inner = current(record);
+    // SAFETY: null, or of a call that has not returned: `grace::abandon` takes it away from one that never will.
+    let Some(functions) = (unsafe { inner.as_ref() }) else { return backend() };
+    // SAFETY: `inner` is what its function takes: a pointer made of `functions` would lead to no more than an `Inner`.
     let answer = || unsafe { (functions.answer)(inner, request, caller) };
     // Nobody is asked while the thread has suspended hooks.
     if record.suspensions() == 0
@@ -51,7 +51,7 @@ fn ask(
         return block;
     }
     let block = backend();
-    note(record, block);
+    ownership::lend(block);
     block
 }
 
@@ -75,10 +75,15 @@ pub(super) fn allocate(what: &Ask, how: How, record: &Record) -> *mut c_void {
     block
 }
 
-/// Another size for a block that nobody owns, for a callback.
+/// Another size for a block that nobody owns, for a callback. Where that fails, the block is on loan as it was.
 pub(super) fn resize(block: *mut c_void, bytes: usize, caller: usize, record: &Record) -> *mut c_void {
+    let request = Request::Realloc { block, bytes };
     // SAFETY: the program's block, and the backend made it.
-    ask(record, Request::Realloc { block, bytes }, caller, || unsafe { backend::realloc(block, bytes) })
+    let new = ask(record, request, caller, || unsafe { backend::realloc(block, bytes) });
+    if new.is_null() && bytes != 0 && !current(record).is_null() {
+        ownership::lend(block);
+    }
+    new
 }
 
 /// A block that nobody owns, or NULL, is given back by a callback.
@@ -90,17 +95,34 @@ pub(super) fn free(block: *mut c_void, caller: usize, record: &Record) {
     });
 }
 
-/// If this thread is in a callback, that got the block from the backend itself.
+/// The backend made this block. If this thread is in a callback, that has it on loan.
 pub(crate) fn note_backends(block: *mut c_void) {
-    if let Some(record) = guard::known() {
-        note(record, block);
+    if guard::known().is_some_and(|record| !current(record).is_null()) {
+        ownership::lend(block);
     }
 }
 
-/// A callback was given a block that it did not get through [`allocate`] and [`resize`].
-pub(super) fn note(record: &Record, block: *mut c_void) {
-    if let Some((functions, inner)) = current(record) {
-        // SAFETY: `inner` is what its functions take.
-        unsafe { (functions.answered)(inner, block) };
+/// A block of the backend's is given back past all hooks.
+#[inline(always)]
+pub(crate) fn end_loan(block: *mut c_void) {
+    ownership::end_loan(block);
+}
+
+/// The same for one that may be owned: no mark of it stays.
+#[inline(always)]
+pub(crate) fn forget(block: *mut c_void) {
+    let owner = ownership::last_owner(block);
+    if owner != 0 {
+        forget_owner(block, owner);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn forget_owner(block: *mut c_void, owner: u16) {
+    let Some(record) = guard::record() else { return };
+    let section = grace::enter_here(record);
+    ownership::clear(block);
+    ownership::gone(owner, record);
+    drop(section);
 }

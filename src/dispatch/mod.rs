@@ -22,7 +22,7 @@ mod zero;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use for_stubs::{free_for_stub, made_by_stub, observed_nothing};
-pub(crate) use inner::{Inner, Request, note_backends};
+pub(crate) use inner::{Inner, Request, end_loan, forget, note_backends};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use next::END;
 pub(crate) use next::{
@@ -326,7 +326,7 @@ fn release(ask: Ask, frame: usize) {
 #[inline(always)]
 fn release_in(entered: Option<Section>, ask: &Ask, record: &'static Record, frame: usize) {
     let block = ask.block;
-    let owner = ownership::owner(block);
+    let owner = ownership::last_owner(block);
     note(record, ask.entry);
     let errno = record.errno();
     if owner == 0 && entered.is_none() {

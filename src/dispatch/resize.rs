@@ -29,7 +29,7 @@ fn refuse_resize(ask: Ask, owner: u16, record: &Record, section: Section) {
 /// realloc and reallocarray of a block. `ask.block` is not NULL; `how` is `Realloc` or `Refuse`.
 pub(super) fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
     let block = ask.block;
-    let owner = ownership::owner(block);
+    let owner = ownership::last_owner(block);
     let Some(record) = guard::record() else {
         return refuse(libc::ENOMEM);
     };
@@ -76,16 +76,12 @@ pub(super) fn resize(ask: Ask, how: How, frame: usize) -> *mut c_void {
             (true, true) => ownership::gone(owner, record),
         }
     }
-    match walk.claimed() {
-        // The list of this hook alone was made with it.
-        Some(hook) if owner == 0 && !new.is_null() => {
-            if let Ok(list) = ownership::find_or_create(&[hook]) {
-                ownership::mark_surely(new, list);
-                ownership::made(list, record);
-            }
-        }
-        _ if nested => inner::note(record, new),
-        _ => {}
+    // The list of this hook alone was made with it.
+    if let (Some(hook), true) = (walk.claimed(), owner == 0 && !new.is_null())
+        && let Ok(list) = ownership::find_or_create(&[hook])
+    {
+        ownership::mark_surely(new, list);
+        ownership::made(list, record);
     }
     if let Some(view) = heard {
         if done {

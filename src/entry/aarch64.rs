@@ -47,6 +47,13 @@ macro_rules! start_then_jump {
     };
 }
 
+/// Jumps to a function with the same arguments.
+macro_rules! go_on_to {
+    ($target:path) => {
+        core::arch::naked_asm!(".cfi_startproc", "hint #34", "b {target}", ".cfi_endproc", target = sym $target)
+    };
+}
+
 /// Adds the stack pointer and the return address behind 0, 1, 2 or 3 arguments.
 macro_rules! add_frame_and_caller {
     ($target:path, 0) => { add_frame_and_caller!(@ $target, "x0", "x1") };

@@ -14,6 +14,7 @@ mod short;
 #[cfg(target_arch = "x86_64")]
 #[macro_use]
 mod x86_64;
+mod glibc;
 
 use crate::abi::*;
 use crate::chain::{CURRENT, Tables};

@@ -1,9 +1,10 @@
 //! The interceptors through which the callbacks in the variables are called: one in the chain for the
 //! variables, and one outside it for each set that owns blocks.
 
-use super::frame::{Frame, aim};
+use super::activation::{self, Activation, Task};
+use super::origin::{self, Origin};
 use super::set::{self, Set};
-use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, Values, in_force, released};
+use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, Values, released, variables};
 use crate::abi::*;
 use crate::dispatch::{self, Request};
 use crate::guard;
@@ -56,12 +57,14 @@ pub(super) fn table_for_set(set: *mut Set) -> memhook_interceptor {
 /// # Safety
 ///
 /// `call` is that of the callback which is running.
+#[inline(always)]
 unsafe fn caller(call: *const memhook_call) -> *const c_void {
     // SAFETY: the caller's contract.
     unsafe { (*call).caller }
 }
 
-/// Runs a callback that makes a block, and has the block owned if it is not the backend's.
+/// Runs a callback that makes a block, and has the block owned if the callback made it of something else than a block of the
+/// backend's.
 ///
 /// # Safety
 ///
@@ -73,40 +76,64 @@ unsafe fn make(
     request: Request,
     call: *const memhook_call,
 ) -> *mut c_void {
-    let values = Frame::values();
+    let record = guard::record();
+    let values = variables::all_current();
     set::see(&values);
     // SAFETY: the caller's contract.
-    let (block, is_backends) = Frame::run(values, callback, None, request, unsafe { caller(call) });
-    if block.is_null() || is_backends {
+    let caller = unsafe { caller(call) };
+    let task = Task { callback, request, caller, values, next, owner: None };
+    let (block, is_handed) = activation::run(record, task);
+    if block.is_null() || is_handed {
         return block;
     }
-    // SAFETY: the caller's contract.
-    unsafe { made_by_set(next, aim(request).0, values, block) }
-}
-
-/// The callbacks in the variables have made a block that is not the backend's.
-///
-/// # Safety
-///
-/// As [`make`].
-#[inline(never)]
-unsafe fn made_by_set(
-    next: *mut memhook_next,
-    kind: usize,
-    values: Values,
-    block: *mut c_void,
-) -> *mut c_void {
-    if let Some(set) = set::of_maker(kind, &values) {
+    let (kind, _) = activation::aim(request);
+    let origin = origin::of(block, request);
+    let set = match origin {
+        Origin::Loan | Origin::Backend => {
+            ownership::end_loan(block);
+            match set::mixed(kind, callback) {
+                Some(set) => Some(set),
+                None => return block,
+            }
+        }
+        // Who was asked behind the callback owns it, unless the callback's own set makes blocks too.
+        Origin::Owned(list) => {
+            let (Some(maker), Some(record)) = (set::of_list(list), record) else { return block };
+            maker.disown(block, record);
+            Some(set::mixed(kind, callback).unwrap_or(maker))
+        }
+        Origin::Callback => set::of_maker(kind, &values),
+    };
+    let Some(set) = set else {
+        give_back(block, &values);
+        return no_memory();
+    };
+    if !dispatch::is_alone(next) {
         // SAFETY: the caller's contract.
         unsafe { dispatch::claim(next, set.hook()) };
-        return block;
+    } else if !set.try_own(block, record) {
+        give_back(block, &values);
+        return no_memory();
     }
-    // Nobody could take it back later.
-    let [.., free] = values;
+    block
+}
+
+/// Nobody could take the block back later.
+#[cold]
+#[inline(never)]
+fn give_back(block: *mut c_void, values: &Values) {
+    let &[.., free] = values;
     if !free.is_null() {
-        let _ = Frame::run(values, free, None, Request::Free { block }, core::ptr::null());
+        let task = Task {
+            callback: free,
+            request: Request::Free { block },
+            caller: core::ptr::null(),
+            values: *values,
+            next: core::ptr::null_mut(),
+            owner: None,
+        };
+        let _ = activation::run(guard::record(), task);
     }
-    no_memory()
 }
 
 fn no_memory() -> *mut c_void {
@@ -115,18 +142,27 @@ fn no_memory() -> *mut c_void {
     core::ptr::null_mut()
 }
 
+/// The callback that is called for a call from outside all callbacks.
+#[inline(always)]
+fn current(kind: usize) -> Callback {
+    if let Some(record) = guard::known() {
+        activation::notice_left(record);
+    }
+    variables::current(kind)
+}
+
 unsafe extern "C" fn malloc(
     next: *mut memhook_next,
     requested: usize,
     call: *const memhook_call,
     _user: *mut c_void,
 ) -> *mut c_void {
-    let callback = in_force(MALLOC);
+    let callback = current(MALLOC);
     if callback.is_null() {
-        // SAFETY: of this call.
+        // SAFETY: `next` is this callback's.
         return unsafe { dispatch::next_malloc(next, requested) };
     }
-    // SAFETY: of this call.
+    // SAFETY: `next` and `call` are this callback's.
     unsafe { make(next, callback, Request::Malloc { bytes: requested }, call) }
 }
 
@@ -137,12 +173,12 @@ unsafe extern "C" fn memalign(
     call: *const memhook_call,
     _user: *mut c_void,
 ) -> *mut c_void {
-    let callback = in_force(MEMALIGN);
+    let callback = current(MEMALIGN);
     if callback.is_null() {
-        // SAFETY: of this call.
+        // SAFETY: `next` is this callback's.
         return unsafe { dispatch::next_memalign(next, alignment, requested) };
     }
-    // SAFETY: of this call.
+    // SAFETY: `next` and `call` are this callback's.
     unsafe { make(next, callback, Request::Memalign { alignment, bytes: requested }, call) }
 }
 
@@ -153,17 +189,17 @@ unsafe extern "C" fn realloc(
     call: *const memhook_call,
     _user: *mut c_void,
 ) -> *mut c_void {
-    let callback = in_force(REALLOC);
+    let callback = current(REALLOC);
     // A block that is nobody's was made before such a callback came, or past it.
     let foreign = !block.is_null() && set::changes_pointers(REALLOC, callback);
     if callback.is_null() || foreign {
-        // SAFETY: of this call.
+        // SAFETY: `next` is this callback's.
         return unsafe { dispatch::next_realloc(next, block, requested) };
     }
     if !block.is_null() && ownership::is_crowded() {
         return no_memory();
     }
-    // SAFETY: of this call.
+    // SAFETY: `next` and `call` are this callback's.
     unsafe { make(next, callback, Request::Realloc { block, bytes: requested }, call) }
 }
 
@@ -173,45 +209,77 @@ unsafe extern "C" fn free(
     call: *const memhook_call,
     _user: *mut c_void,
 ) {
-    let callback = in_force(FREE);
+    let callback = current(FREE);
     // As in `realloc`.
     let foreign = !block.is_null() && set::changes_pointers(FREE, callback);
     if !callback.is_null() && !foreign {
-        let values = Frame::values();
+        let values = variables::all_current();
         set::see(&values);
-        // SAFETY: of this call.
-        let _ = Frame::run(values, callback, None, Request::Free { block }, unsafe { caller(call) });
+        // SAFETY: `call` is this callback's.
+        let caller = unsafe { caller(call) };
+        let task = Task { callback, request: Request::Free { block }, caller, values, next, owner: None };
+        let _ = activation::run(guard::record(), task);
     } else if !block.is_null() {
-        // SAFETY: of this call.
+        // SAFETY: `next` is this callback's.
         unsafe { dispatch::next_free(next, block) };
     }
 }
 
-/// Has a set take back a block of its own; `None` where no callback of this kind was ever seen beside it.
+/// What becomes of a block that a set owns.
+enum Taken {
+    /// The set's callback was called; its answer.
+    By(*mut c_void),
+    /// No callback of this kind was ever seen beside the set: as in glibc, the allocator is asked.
+    Never,
+    /// The callback's code is not there any more.
+    Unloaded,
+}
+
+/// Has a set take back a block of its own.
 ///
 /// # Safety
 ///
-/// `call` and `user` are those of a callback of [`table_for_set`].
+/// `next`, `call` and `user` are those of a callback of [`table_for_set`].
 #[inline(always)]
 unsafe fn take_back(
+    next: *mut memhook_next,
     kind: usize,
     request: Request,
     call: *const memhook_call,
     user: *mut c_void,
-) -> Option<*mut c_void> {
+) -> Taken {
     // SAFETY: the caller's contract; sets are never unmapped.
     let set = unsafe { &*user.cast::<Set>() };
-    let values = Frame::values();
-    match guard::record().and_then(Frame::of) {
-        None => set::see(&values),
-        // The variables may hold another set's callbacks still, beside those that were put there for this call.
-        Some(frame) if set.callback(kind).is_null() => set.learn(kind, frame.put_in_now(kind)),
-        Some(_) => {}
-    }
+    let record = guard::record();
+    let inside = record.and_then(Activation::of);
+    let values = match inside {
+        None => {
+            if let Some(record) = record {
+                activation::notice_left(record);
+            }
+            let values = variables::all_current();
+            set::see(&values);
+            values
+        }
+        Some(activation) => {
+            // The variables may hold another set's callbacks still, beside those that were put there for this call.
+            if set.callback(kind).is_null() {
+                set.learn(kind, activation.put_in_now(kind));
+            }
+            activation.all()
+        }
+    };
     let callback = set.callback(kind);
+    if callback.is_null() {
+        return Taken::Never;
+    }
+    if values.get(kind) != Some(&callback) && set.is_unloaded(kind) {
+        return Taken::Unloaded;
+    }
     // SAFETY: the caller's contract.
     let caller = unsafe { caller(call) };
-    (!callback.is_null()).then(|| Frame::run(values, callback, Some(set), request, caller).0)
+    let task = Task { callback, request, caller, values, next, owner: Some(set) };
+    Taken::By(activation::run(record, task).0)
 }
 
 unsafe extern "C" fn realloc_own(
@@ -221,10 +289,14 @@ unsafe extern "C" fn realloc_own(
     call: *const memhook_call,
     user: *mut c_void,
 ) -> *mut c_void {
-    // SAFETY: of this call.
-    let done = unsafe { take_back(REALLOC, Request::Realloc { block, bytes: requested }, call, user) };
-    // SAFETY: of this call. As in glibc, which would ask the allocator.
-    done.unwrap_or_else(|| unsafe { dispatch::next_realloc(next, block, requested) })
+    let request = Request::Realloc { block, bytes: requested };
+    // SAFETY: all three are this callback's.
+    match unsafe { take_back(next, REALLOC, request, call, user) } {
+        Taken::By(block) => block,
+        Taken::Unloaded if !origin::is_backends(block, 0) => no_memory(),
+        // SAFETY: `next` is this callback's.
+        _ => unsafe { dispatch::next_realloc(next, block, requested) },
+    }
 }
 
 unsafe extern "C" fn free_own(
@@ -233,10 +305,13 @@ unsafe extern "C" fn free_own(
     call: *const memhook_call,
     user: *mut c_void,
 ) {
-    // SAFETY: of this call.
-    if unsafe { take_back(FREE, Request::Free { block }, call, user) }.is_none() {
-        // SAFETY: of this call. As in glibc, which would ask the allocator.
-        unsafe { dispatch::next_free(next, block) };
+    // SAFETY: all three are this callback's.
+    match unsafe { take_back(next, FREE, Request::Free { block }, call, user) } {
+        Taken::By(_) => {}
+        // Whatever it was made of is lost: nobody is left who could give that back.
+        Taken::Unloaded if !origin::is_backends(block, 0) => {}
+        // SAFETY: `next` is this callback's.
+        _ => unsafe { dispatch::next_free(next, block) },
     }
 }
 
@@ -260,12 +335,6 @@ pub(super) fn initial(kind: usize) -> Callback {
         MEMALIGN => initial_memalign as Callback,
         _ => NOBODY,
     }
-}
-
-/// Whether this is what [`initial`] gives for the variable.
-#[inline(always)]
-pub(super) fn is_initial(kind: usize, callback: Callback) -> bool {
-    kind != FREE && callback == initial(kind)
 }
 
 unsafe extern "C" fn initial_malloc(requested: usize, caller: *const c_void) -> *mut c_void {

@@ -146,7 +146,7 @@ pub(super) fn is_among_first(count: u32, dynamic: *const Dynamic) -> Option<bool
 
 /// A function of the C library, whoever interposes it. The C library came with the program: it
 /// and what stands before it in the loader's list are not unloaded.
-fn find_in_libc(name: &CStr) -> Option<usize> {
+pub(crate) fn find_in_libc(name: &CStr) -> Option<usize> {
     let mut at = first_listed();
     // SAFETY: null, or an element of the loader's list.
     while let Some(map) = unsafe { at.as_ref() } {

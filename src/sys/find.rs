@@ -132,6 +132,18 @@ pub(crate) fn find(address: usize) -> Option<Found> {
     })
 }
 
+/// A number for the object that `address` lies in, which differs from that of an object that was loaded to the same place
+/// before; 0 where that is not known. No lock, no allocation.
+pub(crate) fn identity(address: usize) -> usize {
+    let mut answer = core::mem::MaybeUninit::<Answer>::zeroed();
+    // SAFETY: as in `find`.
+    let found =
+        loader().is_some_and(|loader| unsafe { loader(address as *const u8, answer.as_mut_ptr()) } == 0);
+    // SAFETY: zeroes, or filled in.
+    let answer = unsafe { answer.assume_init() };
+    if found { answer.map as usize ^ answer.start.rotate_left(16) } else { 0 }
+}
+
 /// The object that `address` lies in, whenever it was loaded. Takes the loader's lock where the loader has no function
 /// for this: not for an allocation call.
 pub(crate) fn find_any(address: usize) -> Option<Found> {

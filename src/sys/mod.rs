@@ -10,6 +10,7 @@ pub(crate) mod exit;
 pub(crate) mod file;
 pub(crate) mod find;
 pub(crate) mod futex;
+pub(crate) mod heap;
 pub(crate) mod kept;
 pub(crate) mod maps;
 pub(crate) mod pages;

@@ -51,9 +51,10 @@ fi
 # The linker names this file when malloc is defined twice: in a fully static program.
 $CC -c "$here/src/entry/archive.S" -o "$work/dynamic-only--static-needs-memhook-static.opt.o"
 $CC -c -DSTATIC "$here/src/entry/archive.S" -o "$work/static.o"
+$CC -c "$here/src/entry/variables.S" -o "$work/variables.o"
 rm -f "$work/libmemhook.a"
 "$ar" crsD "$work/libmemhook.a" "$work/memhook.o" \
-  "$work/dynamic-only--static-needs-memhook-static.opt.o" "$work/static.o"
+  "$work/dynamic-only--static-needs-memhook-static.opt.o" "$work/static.o" "$work/variables.o"
 mv -f "$work/libmemhook.a" "$dist/lib/libmemhook.a"
 
 # The C library refers to the wrapped functions after the archive was searched.

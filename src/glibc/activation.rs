@@ -1,0 +1,487 @@
+//! The callbacks that a thread is running, and the calls that they make.
+//!
+//! A thread that runs a callback has its own copies of the variables, taken when the callback was entered. A call that
+//! the callback makes is answered by what stands in the copy, as glibc answered it by what stood in the variable. What
+//! the callback leaves changed is carried to the variables when it returns.
+//!
+//! Activations are in memory of the thread's record, not on the stack: a callback that was left by longjmp or an exception
+//! is noticed by a later call, and its copies must be there until then.
+//!
+//! # Invariants
+//!
+//! 1. A record's `inner` leads to one of its activations, or to one on the stack of a call that has not returned.
+//! 2. While `Activations::busy`, a call of the same thread (a signal handler's) takes no activation of the record.
+//! 3. `active` counts the record's activations whose callback has not returned. Where `inner` is null and `active` is
+//!    not 0, their callbacks were left without returning.
+
+use super::origin::{self, Origin};
+use super::set::{self, Set};
+use super::variables::{self, Variable, is_plain_memory};
+use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, Values};
+use super::{FreeFn, MallocFn, MemalignFn, ReallocFn, windows};
+use crate::abi::memhook_next;
+use crate::dispatch::{self, Inner, Request};
+use crate::guard::{self, Record};
+use crate::scratch;
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::mem::{MaybeUninit, transmute};
+use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+
+/// A callback that was called for the program, and those that its own calls have led to.
+#[repr(C)]
+pub(super) struct Activation {
+    /// First, so that a pointer to it is one to the activation.
+    inner: Cell<MaybeUninit<Inner>>,
+    /// The thread's variables while it runs, and what they were at entry.
+    copies: Cell<Values>,
+    given: Cell<Values>,
+    /// The block that the callback was called for, what stands behind the callback for it, and what that has answered.
+    subject: Cell<*mut c_void>,
+    next: Cell<*mut memhook_next>,
+    handed: Cell<*mut c_void>,
+    /// Whether what is left in the copies goes to the variables.
+    carries: Cell<bool>,
+    /// The callbacks that have been called and have not returned, outermost first, and how many they are.
+    running: [Running; DEPTH],
+    depth: Cell<usize>,
+}
+
+/// A callback that has not returned.
+struct Running {
+    callback: Cell<Callback>,
+    /// What stood in the variables when it was called; of the outermost, the activation knows.
+    given: Cell<Values>,
+}
+
+/// How many callbacks may be running in an activation. One more goes to the allocator: a callback that forgets to
+/// take itself out is not called for ever.
+const DEPTH: usize = 32;
+
+/// A record's activations. Zeroes are a valid value.
+struct Activations {
+    busy: Cell<bool>,
+    active: Cell<usize>,
+    /// How many callbacks the thread has been called for while the variables are plain memory.
+    entered: AtomicU64,
+    all: [Activation; ACTIVATIONS],
+}
+
+/// A callback that takes an owned block back inside another one needs an activation more.
+const ACTIVATIONS: usize = 16;
+
+/// What a callback is called for.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub(super) callback: Callback,
+    pub(super) request: Request,
+    pub(super) caller: *const c_void,
+    /// What the variables hold for it.
+    pub(super) values: Values,
+    /// What stands behind the callback; null where nothing does.
+    pub(super) next: *mut memhook_next,
+    /// The set that takes a block of its own back.
+    pub(super) owner: Option<&'a Set>,
+}
+
+impl Activations {
+    /// The record's activations; `None` without memory.
+    #[inline(always)]
+    fn of(record: &Record) -> Option<&Activations> {
+        Activations::known(record).or_else(|| Activations::make(record))
+    }
+
+    /// The same where there are some.
+    #[inline(always)]
+    fn known(record: &Record) -> Option<&Activations> {
+        // ORDERING [none]: Relaxed. Zeroed memory that is never unmapped; other threads read `entered` only.
+        let known = record.frames.load(Ordering::Relaxed).cast::<Activations>();
+        // SAFETY: null, or what `make` has stored.
+        unsafe { known.as_ref() }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make(record: &Record) -> Option<&Activations> {
+        let memory =
+            scratch::permanent(size_of::<Activations>(), align_of::<Activations>())?.cast::<Activations>();
+        // SAFETY: of its size and alignment, and zeroes are a value of every field.
+        let activations = unsafe { memory.as_ref() }?;
+        // ORDERING [none]: Relaxed. As above.
+        record.frames.store(memory.cast(), Ordering::Relaxed);
+        Some(activations)
+    }
+
+    #[inline(always)]
+    fn set_busy(&self, now: bool) {
+        self.busy.set(now);
+        // ORDERING [none]: AcqRel. For a signal handler of this thread.
+        compiler_fence(Ordering::AcqRel);
+    }
+}
+
+/// How many callbacks all threads have been called for while the variables are plain memory.
+pub(super) fn entered() -> u64 {
+    // ORDERING [none]: Relaxed. Only whether it changed; the caller's fence orders it.
+    let count = |record| Activations::known(record).map_or(0, |known| known.entered.load(Ordering::Relaxed));
+    guard::records().map(count).fold(0, u64::wrapping_add)
+}
+
+/// Carries what the callbacks have assigned that this thread has left without returning: by longjmp, an exception,
+/// pthread_exit. To be called before the variables are read.
+#[inline(always)]
+pub(super) fn notice_left(record: &Record) {
+    // ORDERING [none]: Relaxed. Written by this thread.
+    if record.inner.load(Ordering::Relaxed).is_null()
+        && let Some(activations) = Activations::known(record)
+        && activations.active.get() != 0
+        && !activations.busy.get()
+    {
+        carry_left(activations);
+    }
+}
+
+/// Whether [`notice_left`] has anything to do.
+#[inline(always)]
+pub(super) fn has_left(record: &Record) -> bool {
+    Activations::known(record).is_some_and(|activations| activations.active.get() != 0)
+}
+
+#[cold]
+#[inline(never)]
+fn carry_left(activations: &Activations) {
+    let active = activations.active.replace(0);
+    for i in (0..active).rev() {
+        let outer = i.checked_sub(1).and_then(|i| activations.all.get(i));
+        if let Some(left) = activations.all.get(i).filter(|left| left.carries.get()) {
+            left.carry(outer);
+        }
+    }
+}
+
+/// Runs a callback with copies of the variables of its own. Gives its answer, and whether that is what stood behind
+/// it has answered.
+///
+/// In line, as the callers know what the request is; and a backtrace has a frame less.
+#[inline(always)]
+pub(super) fn run(record: Option<&Record>, task: Task<'_>) -> (*mut c_void, bool) {
+    // ORDERING [none]: Relaxed. Written by this thread.
+    let outer = record.map_or(core::ptr::null_mut(), |record| record.inner.load(Ordering::Relaxed));
+    if let Some(record) = record
+        && let Some(activations) = Activations::of(record)
+        && !activations.busy.get()
+        && let Some(activation) = activations.all.get(activations.active.get())
+    {
+        return activation.run_in(record, activations, outer, task);
+    }
+    run_on_stack(record, outer, task)
+}
+
+/// Where the record has no activation for it.
+#[cold]
+#[inline(never)]
+fn run_on_stack(record: Option<&Record>, outer: *mut c_void, task: Task<'_>) -> (*mut c_void, bool) {
+    let memory = MaybeUninit::<Activation>::zeroed();
+    // SAFETY: zeroes are a value of every field.
+    let activation = unsafe { memory.assume_init() };
+    activation.begin(&task);
+    let Some(record) = record else {
+        return activation.call_first(task);
+    };
+    activation.show(record);
+    let answer = activation.call_first(task);
+    activation.end(record, outer);
+    answer
+}
+
+impl Activation {
+    /// The innermost activation of the thread; in a callback only.
+    #[inline(always)]
+    pub(super) fn of(record: &Record) -> Option<&Activation> {
+        // ORDERING [none]: Relaxed. Written by this thread.
+        let inner = record.inner.load(Ordering::Relaxed).cast::<Activation>();
+        // SAFETY: only activations are stored there; invariant 1.
+        unsafe { inner.as_ref() }
+    }
+
+    /// The copy of a variable.
+    #[inline(always)]
+    pub(super) fn copy(&self, kind: usize) -> Option<&Variable> {
+        let place = (kind < 4).then(|| self.copies.as_ptr().cast::<Callback>().wrapping_add(kind))?;
+        // SAFETY: one of the four copies. This thread only reads and writes them.
+        Some(unsafe { Variable::from_ptr(place) })
+    }
+
+    #[inline(always)]
+    fn run_in(
+        &self,
+        record: &Record,
+        activations: &Activations,
+        outer: *mut c_void,
+        task: Task<'_>,
+    ) -> (*mut c_void, bool) {
+        let before = activations.active.get();
+        activations.set_busy(true);
+        self.begin(&task);
+        activations.active.set(before + 1);
+        self.show(record);
+        activations.set_busy(false);
+        if is_plain_memory() {
+            // ORDERING [none]: Relaxed. Written by this thread.
+            let entered = activations.entered.load(Ordering::Relaxed);
+            // ORDERING [window]: Release. After `inner`: whoever sees it sees us inside. Other end: `windows::is_one`.
+            activations.entered.store(entered.wrapping_add(1), Ordering::Release);
+            windows::enter(record);
+        }
+        let answer = self.call_first(task);
+        activations.set_busy(true);
+        self.end(record, outer);
+        activations.active.set(before);
+        activations.set_busy(false);
+        answer
+    }
+
+    #[inline(always)]
+    fn begin(&self, task: &Task<'_>) {
+        let (kind, block) = aim(task.request);
+        let mut values = task.values;
+        let mut stands = true;
+        if let Some(value) = values.get_mut(kind)
+            && *value != task.callback
+        {
+            *value = task.callback;
+            stands = task.owner.is_none();
+        }
+        self.inner.set(MaybeUninit::new(Inner { answer }));
+        self.copies.set(values);
+        self.given.set(values);
+        self.subject.set(block);
+        self.next.set(task.next);
+        self.handed.set(core::ptr::null_mut());
+        // An owner that is not in force takes its block back and must not come back with it.
+        self.carries.set(stands);
+        self.depth.set(0);
+    }
+
+    /// The thread's calls are answered here from now on.
+    #[inline(always)]
+    fn show(&self, record: &Record) {
+        let own = core::ptr::from_ref(self).cast_mut().cast::<c_void>();
+        // ORDERING [none]: Relaxed. Read by this thread, and by others whether it is null.
+        record.inner.store(own, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn call_first(&self, task: Task<'_>) -> (*mut c_void, bool) {
+        let memory = if self.carries.get() { None } else { variables::in_plain_memory() };
+        let block = self.call(task.callback, || perform(task.callback, task.request, task.caller));
+        if let (Some(memory), Some(set)) = (memory, task.owner) {
+            put_back(set, memory);
+        }
+        (block, !block.is_null() && block == self.handed.get())
+    }
+
+    #[inline(always)]
+    fn end(&self, record: &Record, outer: *mut c_void) {
+        // ORDERING [none]: Relaxed. As in `show`.
+        record.inner.store(outer, Ordering::Relaxed);
+        if self.carries.get() {
+            self.carry(Activation::of(record));
+        }
+    }
+
+    /// The caller has looked whether there is room for one more.
+    #[inline(always)]
+    fn call(&self, callback: Callback, call: impl FnOnce() -> *mut c_void) -> *mut c_void {
+        let depth = self.depth.get();
+        if let Some(running) = self.running.get(depth) {
+            running.callback.set(callback);
+        }
+        self.depth.set(depth + 1);
+        let result = call();
+        self.depth.set(depth);
+        result
+    }
+
+    /// The callbacks that are running, outermost first.
+    fn running(&self) -> &[Running] {
+        self.running.get(..self.depth.get()).unwrap_or(&self.running)
+    }
+
+    /// Takes what was changed in the copies to the variables, or to the copies of the outer activation.
+    #[inline(always)]
+    fn carry(&self, outer: Option<&Activation>) {
+        for (kind, (left, given)) in self.copies.get().into_iter().zip(self.given.get()).enumerate() {
+            if left != given {
+                carry_to(outer, kind, left);
+            }
+        }
+    }
+
+    /// What stands in a variable for the callback: its own copy, or, where it writes to plain memory, that.
+    #[inline(always)]
+    fn value(&self, kind: usize) -> Callback {
+        let copy = self.copies.get().get(kind).copied().unwrap_or(NOBODY);
+        if is_plain_memory()
+            && let Some(&given) = self.given.get().get(kind)
+            && given == copy
+        {
+            let running = self.running().last().map_or(NOBODY, |running| running.callback.get());
+            return windows::value_inside(kind, running, &self.given.get());
+        }
+        if variables::is_initial(kind, copy) { NOBODY } else { copy }
+    }
+
+    /// What stands in the variables, all of them.
+    pub(super) fn all(&self) -> Values {
+        core::array::from_fn(|kind| self.value(kind))
+    }
+
+    /// Of these values, what the innermost callback has put into the variables: that is one set's, where the
+    /// rest may be its own still.
+    fn put_in(&self, values: &Values) -> Values {
+        let before = match self.running() {
+            [_, .., innermost] => innermost.given.get(),
+            _ => self.given.get(),
+        };
+        core::array::from_fn(|kind| {
+            let value = values.get(kind).copied().unwrap_or(NOBODY);
+            let is_new = before.get(kind) != Some(&value);
+            if is_new { value } else { NOBODY }
+        })
+    }
+
+    /// What the innermost callback has put into a variable; null where it has not.
+    pub(super) fn put_in_now(&self, kind: usize) -> Callback {
+        self.put_in(&self.all()).get(kind).copied().unwrap_or(NOBODY)
+    }
+
+    /// The answer to a call that a callback makes; `None`: the allocator's.
+    #[inline(never)]
+    fn answer(&self, callback: Callback, request: Request, caller: usize) -> Option<*mut c_void> {
+        let (kind, block) = aim(request);
+        let is_subject = !block.is_null() && block == self.subject.get();
+        if callback.is_null() || self.depth.get() >= DEPTH {
+            return if is_subject { self.pass_on(request) } else { None };
+        }
+        // A block that belongs to nobody was made before such a callback came, or past it.
+        if !block.is_null() && !is_subject && set::changes_pointers(kind, callback) {
+            return None;
+        }
+        let given = self.all();
+        // A callback that stays in is called as one of its own set.
+        let put_in = self.put_in(&given);
+        let set = if put_in.get(kind) == Some(&callback) { put_in } else { given };
+        if let Some(running) = self.running.get(self.depth.get()) {
+            running.given.set(given);
+        }
+        let answer = self.call(callback, || perform(callback, request, caller as *const c_void));
+        if is_subject {
+            self.subject.set(core::ptr::null_mut());
+        }
+        if !answer.is_null() && answer != self.handed.get() {
+            match origin::of(answer, request) {
+                Origin::Loan | Origin::Backend => set::own_as_mixed(kind, callback, answer),
+                Origin::Callback => set::own(kind, &set, answer),
+                Origin::Owned(_) => {}
+            }
+        }
+        Some(answer)
+    }
+
+    /// Gives the block that a callback was called for to what stands behind the callback.
+    fn pass_on(&self, request: Request) -> Option<*mut c_void> {
+        let next = self.next.get();
+        if next.is_null() {
+            return None;
+        }
+        self.subject.set(core::ptr::null_mut());
+        let answer = match request {
+            Request::Free { block } => {
+                // SAFETY: `next` is that of the callback that is running, which was called for this block.
+                unsafe { dispatch::next_free(next, block) };
+                core::ptr::null_mut()
+            }
+            // SAFETY: as above.
+            Request::Realloc { block, bytes } => unsafe { dispatch::next_realloc(next, block, bytes) },
+            _ => return None,
+        };
+        self.handed.set(answer);
+        if answer.is_null() && matches!(request, Request::Realloc { bytes: 1.., .. }) {
+            self.subject.set(aim(request).1);
+        }
+        Some(answer)
+    }
+}
+
+#[cold]
+fn carry_to(outer: Option<&Activation>, kind: usize, left: Callback) {
+    let to = outer.and_then(|activation| activation.copy(kind)).unwrap_or_else(|| variables::place(kind));
+    // ORDERING [none]: Relaxed. The program's variable: its own synchronisation orders it.
+    to.store(left, Ordering::Relaxed);
+}
+
+/// Plain memory is as it was before the set's callback was called: where that has put a callback of its set
+/// there.
+fn put_back(set: &Set, memory: Values) {
+    for (kind, to) in memory.into_iter().enumerate().filter(|&(kind, to)| set.callback(kind) != to) {
+        let from = set.callback(kind);
+        // ORDERING [none]: Relaxed and Relaxed. The program's variable.
+        let _ = variables::place(kind).compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// What a request is made to: a variable, and the block that it is about.
+#[inline(always)]
+pub(super) fn aim(request: Request) -> (usize, *mut c_void) {
+    match request {
+        Request::Malloc { .. } => (MALLOC, core::ptr::null_mut()),
+        Request::Memalign { .. } => (MEMALIGN, core::ptr::null_mut()),
+        Request::Realloc { block, .. } => (REALLOC, block),
+        Request::Free { block } => (FREE, block),
+    }
+}
+
+/// Calls what stood in the request's variable. NULL for a free.
+#[inline(always)]
+fn perform(callback: Callback, request: Request, caller: *const c_void) -> *mut c_void {
+    match request {
+        Request::Malloc { bytes } => {
+            // SAFETY: what stands in this variable is of this type (invariant 2 of the module above).
+            let callback = unsafe { transmute::<Callback, MallocFn>(callback) };
+            // SAFETY: the program's own function, put there to be called like this.
+            unsafe { callback(bytes, caller) }
+        }
+        Request::Memalign { alignment, bytes } => {
+            // SAFETY: invariant 2 of the module above.
+            let callback = unsafe { transmute::<Callback, MemalignFn>(callback) };
+            // SAFETY: the program's own function, put there to be called like this.
+            unsafe { callback(alignment, bytes, caller) }
+        }
+        Request::Realloc { block, bytes } => {
+            // SAFETY: invariant 2 of the module above.
+            let callback = unsafe { transmute::<Callback, ReallocFn>(callback) };
+            // SAFETY: the program's own function, put there to be called like this.
+            unsafe { callback(block, bytes, caller) }
+        }
+        Request::Free { block } => {
+            // SAFETY: invariant 2 of the module above.
+            let callback = unsafe { transmute::<Callback, FreeFn>(callback) };
+            // SAFETY: the program's own function, put there to be called like this.
+            unsafe { callback(block, caller) };
+            core::ptr::null_mut()
+        }
+    }
+}
+
+unsafe fn answer(inner: *const Inner, request: Request, caller: usize) -> Option<*mut c_void> {
+    // SAFETY: `inner` is an activation's first field; invariant 1.
+    let activation = unsafe { &*inner.cast::<Activation>() };
+    let (kind, block) = aim(request);
+    let callback = activation.value(kind);
+    // Usually it has taken itself out, and asks for a block or gives one of its own back.
+    if callback.is_null() && (block.is_null() || block != activation.subject.get()) {
+        return None;
+    }
+    activation.answer(callback, request, caller)
+}

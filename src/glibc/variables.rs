@@ -1,0 +1,243 @@
+//! The variables, and where they are.
+//!
+//! A source that was compiled with `memhook/glibc.h` asks for its variables by function: they are `OWN`. An object from
+//! before glibc 2.34, or one that declares the variables itself, reads and writes *plain memory*: `PLACES`. Where the
+//! process has such an object at its start, or asks for it, all objects share the plain memory.
+//!
+//! # Invariants
+//!
+//! 1. `PLACES` is complete before any callback can run, and does not change after that.
+
+use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, Values, callbacks, windows};
+use crate::sys::{self, elf};
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+pub(super) type Variable = AtomicPtr<()>;
+
+/// The variables of sources that were compiled with `memhook/glibc.h`.
+static OWN: [Variable; 4] = [const { AtomicPtr::new(NOBODY) }; 4];
+/// The plain memory. Null where nobody refers to it: then `OWN` are the process's variables.
+static PLACES: [AtomicPtr<Variable>; 4] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 4];
+/// `__after_morecore_hook`: kept, and never called, as in glibc since 2.34.
+static AFTER_MORECORE: Variable = AtomicPtr::new(NOBODY);
+
+/// The process's variable, which is not a callback's own copy.
+#[inline(always)]
+pub(super) fn place(kind: usize) -> &'static Variable {
+    // ORDERING [none]: Relaxed. Invariant 1.
+    let plain = PLACES.get(kind).map_or(core::ptr::null_mut(), |place| place.load(Ordering::Relaxed));
+    // SAFETY: null, or where a loaded object, which is not unloaded, has the variable.
+    match unsafe { plain.as_ref() } {
+        Some(place) => place,
+        None => OWN.get(kind).unwrap_or(&AFTER_MORECORE),
+    }
+}
+
+/// `__after_morecore_hook`.
+pub(super) fn after_morecore() -> &'static Variable {
+    &AFTER_MORECORE
+}
+
+/// Whether the variables are plain memory, which the program reads and writes as it likes.
+#[inline(always)]
+pub(super) fn is_plain_memory() -> bool {
+    let [first, ..] = &PLACES;
+    // ORDERING [none]: Relaxed. Invariant 1; all are there, or none is.
+    !first.load(Ordering::Relaxed).is_null()
+}
+
+/// The callback that is called for a call from outside all callbacks.
+#[inline(always)]
+pub(super) fn current(kind: usize) -> Callback {
+    if is_plain_memory() { windows::value_outside(kind) } else { own(kind) }
+}
+
+/// What stands in all variables for a call from outside all callbacks.
+#[inline(always)]
+pub(super) fn all_current() -> Values {
+    if is_plain_memory() {
+        core::array::from_fn(windows::value_outside)
+    } else {
+        [own(MALLOC), own(REALLOC), own(MEMALIGN), own(FREE)]
+    }
+}
+
+/// What stands in a variable that is not plain memory.
+#[inline(always)]
+fn own(kind: usize) -> Callback {
+    // ORDERING [none]: Relaxed. The program's variable: its own synchronisation orders it.
+    let now = OWN.get(kind).map_or(NOBODY, |variable| variable.load(Ordering::Relaxed));
+    if is_initial(kind, now) { settle() } else { now }
+}
+
+/// What stands in one that is.
+#[inline(always)]
+pub(super) fn read(kind: usize) -> Callback {
+    // ORDERING [none]: Relaxed. The program's variable: its own synchronisation orders it.
+    let now = place(kind).load(Ordering::Relaxed);
+    if is_initial(kind, now) { settle() } else { now }
+}
+
+/// What stands in the plain memory itself; `None` where the variables are none.
+pub(super) fn in_plain_memory() -> Option<Values> {
+    // ORDERING [none]: Relaxed. The program's variable.
+    is_plain_memory().then(|| core::array::from_fn(|kind| place(kind).load(Ordering::Relaxed)))
+}
+
+/// Whether this is what the variable holds before the first allocation.
+#[inline(always)]
+pub(super) fn is_initial(kind: usize, callback: Callback) -> bool {
+    kind != FREE && callback == callbacks::initial(kind)
+}
+
+/// As glibc's initial functions do when they are called first.
+#[cold]
+#[inline(never)]
+fn settle() -> Callback {
+    for kind in [MALLOC, REALLOC, MEMALIGN] {
+        let (from, to) = (callbacks::initial(kind), NOBODY);
+        // ORDERING [none]: Relaxed and Relaxed. The program's variable.
+        let _ = place(kind).compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+    }
+    NOBODY
+}
+
+/// Until the first allocation the variables hold functions, as in glibc.
+pub(super) fn fill_with_initial() {
+    for kind in [MALLOC, REALLOC, MEMALIGN] {
+        // ORDERING [none]: Relaxed. The program has not asked for the variable yet.
+        place(kind).store(callbacks::initial(kind), Ordering::Relaxed);
+    }
+}
+
+/// Whether a shared library was compiled with `memhook/glibc.h`.
+pub(super) fn is_used_by_library() -> bool {
+    let accessors =
+        [c"memhook_glibc_malloc_hook", c"memhook_glibc_realloc_hook", c"memhook_glibc_memalign_hook"];
+    let mut is_program = true;
+    let mut used = false;
+    elf::for_each_object(&mut |object| {
+        if !is_program {
+            for name in accessors {
+                object.for_each_binding(name, &mut |_| used = true);
+            }
+        }
+        is_program = false;
+        !used
+    });
+    used
+}
+
+type Initialize = Option<unsafe extern "C" fn()>;
+
+/// Where an executable has its plain `__malloc_initialize_hook`.
+static INITIALIZE_PLACE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+const NAMES: [&CStr; 4] = [c"__malloc_hook", c"__realloc_hook", c"__memalign_hook", c"__free_hook"];
+const INITIALIZE: &CStr = c"__malloc_initialize_hook";
+
+// variables.S has the second. Not hidden here: see `backend`, memhook_static_backend.
+core::arch::global_asm!(".weak memhook_glibc_initialize_hook", ".weak memhook_glibc_variables");
+
+/// Calls what the program has in `__malloc_initialize_hook`.
+pub(super) fn call_initialize_hook() {
+    // ORDERING [none]: Relaxed. Stored by this thread.
+    let plain = INITIALIZE_PLACE.load(Ordering::Relaxed).cast::<Initialize>();
+    for variable in [sys::weak!(memhook_glibc_initialize_hook).cast::<Initialize>(), plain.cast_const()] {
+        // SAFETY: null, or a variable of this type: the contract of who defines one of that name.
+        if let Some(&Some(initialize)) = unsafe { variable.as_ref() } {
+            // SAFETY: the program's own function, which it has put there to be called.
+            unsafe { initialize() };
+        }
+    }
+}
+
+/// Looks for objects that refer to plain variables, or does as if there were one. There are none for us to serve where
+/// the C library, or an allocator before it, calls the callbacks itself.
+pub(super) fn find_plain_memory(anyway: bool) -> bool {
+    let mut search = Search { referred: anyway, ..Search::default() };
+    let own = find_plain_memory as *const () as usize;
+    elf::for_each_object(&mut |object| {
+        search.visit(object, object.contains(own));
+        true
+    });
+    if let Some(table) = linked_in() {
+        let &[malloc, realloc, memalign, free, initialize] = table;
+        search.places = [malloc, realloc, memalign, free].map(|address| address as *mut Variable);
+        search.initialize = initialize as *mut ();
+        search.referred = true;
+    }
+    if search.served || search.places.iter().any(|place| place.is_null()) {
+        return false;
+    }
+    // ORDERING [none]: Relaxed. Read by this thread, and by others once a hook is published.
+    INITIALIZE_PLACE.store(search.initialize, Ordering::Relaxed);
+    if search.referred {
+        for (to, place) in PLACES.iter().zip(search.places) {
+            // ORDERING [none]: Relaxed. As above.
+            to.store(place, Ordering::Relaxed);
+        }
+    }
+    search.referred
+}
+
+/// The variables of a program that declares them itself and is linked with the archive.
+fn linked_in() -> Option<&'static [usize; 5]> {
+    let table = sys::weak!(memhook_glibc_variables).cast::<[usize; 5]>();
+    // SAFETY: null, or the table in variables.S, which is never written.
+    unsafe { table.as_ref() }
+}
+
+/// What was found of plain variables in the objects so far, in link order.
+struct Search {
+    is_program: bool,
+    /// The first definition of each.
+    places: [*mut Variable; 4],
+    initialize: *mut (),
+    /// An object refers to one of them, or the program defines one.
+    referred: bool,
+    /// Another calls what stands in them.
+    served: bool,
+}
+
+impl Default for Search {
+    fn default() -> Search {
+        Search {
+            is_program: true,
+            places: [core::ptr::null_mut(); 4],
+            initialize: core::ptr::null_mut(),
+            referred: false,
+            served: false,
+        }
+    }
+}
+
+impl Search {
+    fn visit(&mut self, object: &elf::Object, is_own: bool) {
+        let is_program = core::mem::replace(&mut self.is_program, false);
+        let variables = NAMES.map(|name| object.variable(name));
+        for (place, variable) in self.places.iter_mut().zip(&variables) {
+            if let (true, Some((address, _))) = (place.is_null(), variable) {
+                *place = *address as *mut Variable;
+            }
+        }
+        if is_own {
+            return;
+        }
+        if object.function(c"__libc_malloc").is_some() {
+            // Up to 2.33 the variables had no old version only.
+            self.served |= variables.iter().flatten().any(|(_, old)| !old);
+            return;
+        }
+        if self.initialize.is_null() {
+            self.initialize =
+                object.variable(INITIALIZE).map_or(core::ptr::null_mut(), |(address, _)| address as *mut ());
+        }
+        let defines = is_program && variables.iter().any(|variable| variable.is_some());
+        if defines || NAMES.iter().any(|name| object.refers_to(name)) {
+            self.referred = true;
+            self.served |= object.function(c"malloc").is_some();
+        }
+    }
+}
