@@ -173,6 +173,52 @@ pub(crate) fn last_owner(block: *mut c_void) -> u16 {
     }
 }
 
+/// The place of a block's mark.
+#[derive(Clone, Copy)]
+pub(crate) struct Mark(&'static AtomicU16);
+
+impl Mark {
+    /// Where the mark of this block is; `None` where there is none, and no memory for one was needed yet.
+    #[inline(always)]
+    pub(crate) fn of(block: *mut c_void) -> Option<Mark> {
+        mark_of(block).map(Mark)
+    }
+
+    /// The owner list; 0 where there is none, or the block is on loan.
+    #[inline(always)]
+    pub(crate) fn owner(self) -> u16 {
+        match self.get() {
+            ON_LOAN => 0,
+            owner => owner,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_on_loan(self) -> bool {
+        self.get() == ON_LOAN
+    }
+
+    #[inline(always)]
+    fn get(self) -> u16 {
+        // ORDERING [none]: Relaxed. Invariant 1.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Takes the mark off, whatever it is.
+    #[inline(always)]
+    pub(crate) fn clear(self) {
+        // ORDERING [none]: Relaxed. Invariant 1.
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Whether all marks are in the table, and none in the fixed one.
+#[inline(always)]
+pub(crate) fn all_in_table() -> bool {
+    // ORDERING [none]: Relaxed. Invariant 1.
+    OVERFLOWN.load(Ordering::Relaxed) == 0
+}
+
 /// Marks a block of the backend's that a callback gets. Without memory for the mark nothing is noted.
 #[inline(always)]
 pub(crate) fn lend(block: *mut c_void) {
@@ -181,23 +227,18 @@ pub(crate) fn lend(block: *mut c_void) {
     }
 }
 
-/// Takes the mark of [`lend`] off; whether there was one.
+/// Takes the mark of [`lend`] off.
 #[inline(always)]
-pub(crate) fn end_loan(block: *mut c_void) -> bool {
-    // ORDERING [none]: Relaxed. Invariant 1.
-    let Some(mark) = mark_of(block).filter(|mark| mark.load(Ordering::Relaxed) == ON_LOAN) else {
-        return false;
-    };
-    // ORDERING [none]: Relaxed. Invariant 1.
-    mark.store(0, Ordering::Relaxed);
-    true
+pub(crate) fn end_loan(block: *mut c_void) {
+    if let Some(mark) = Mark::of(block).filter(|mark| mark.is_on_loan()) {
+        mark.clear();
+    }
 }
 
 /// Whether a block is on loan.
 #[inline(always)]
 pub(crate) fn is_on_loan(block: *mut c_void) -> bool {
-    // ORDERING [none]: Relaxed. Invariant 1.
-    mark_of(block).is_some_and(|mark| mark.load(Ordering::Relaxed) == ON_LOAN)
+    Mark::of(block).is_some_and(Mark::is_on_loan)
 }
 
 /// The nearest block on loan that begins before `address`, at most so many bytes before it.

@@ -4,15 +4,18 @@
 use crate::glibc::{self, FREE, MALLOC, MEMALIGN, REALLOC};
 use crate::start;
 
-pub(crate) use crate::glibc::libc;
+pub(crate) use crate::glibc::{direct, libc};
 
 type Place = *mut *mut ();
 
 #[inline(always)]
 fn variable(kind: usize, frame: usize) -> Place {
-    if let Some(place) = glibc::variable_at_once(kind, frame) {
-        return place;
-    }
+    glibc::variable_at_once(kind, frame).unwrap_or_else(|| variable_seldom(kind, frame))
+}
+
+#[cold]
+#[inline(never)]
+fn variable_seldom(kind: usize, frame: usize) -> Place {
     // Leaves errno as it is.
     start::ensure_for_variables();
     super::with_errno_kept(|| glibc::variable(kind, frame))

@@ -29,6 +29,8 @@ pub(crate) enum Mode {
     ObservingErrnoKept,
     /// As `Single`, of a hook that keeps errno.
     SingleErrnoKept,
+    /// As `Full` of a chain that is the interceptor of glibc's variables and nothing else.
+    Variables,
 }
 
 impl Mode {
@@ -43,7 +45,11 @@ impl Mode {
 
     /// The shortest way for this chain that does what the mode says.
     fn for_chain(self, chain: &Chain) -> Mode {
-        let mode = if self == Mode::Full && chain.alone().is_some() { Mode::Single } else { self };
+        let mode = match self {
+            Mode::Full if chain.alone().is_some() => Mode::Single,
+            Mode::Full if chain.is_variables => Mode::Variables,
+            other => other,
+        };
         match mode {
             Mode::Observing if chain.keeps_errno() => Mode::ObservingErrnoKept,
             Mode::Single if chain.keeps_errno() => Mode::SingleErrnoKept,
@@ -100,6 +106,8 @@ pub(crate) struct Tables {
     pub(crate) observing_errno_kept: [Option<unsafe extern "C" fn()>; 13],
     /// For [`Mode::SingleErrnoKept`].
     pub(crate) single_errno_kept: [unsafe extern "C" fn(); 13],
+    /// For [`Mode::Variables`].
+    pub(crate) variables: [unsafe extern "C" fn(); 13],
 }
 
 /// Where in a head the stubs find what they need.
@@ -220,7 +228,10 @@ impl Base {
         let head = unsafe { &*self.0 };
         // ORDERING [none]: Relaxed. Written once.
         match head.mode.load(Ordering::Relaxed) {
-            m if m == Mode::Full as u32 || m == Mode::Single as u32 || m == Mode::SingleErrnoKept as u32 => {
+            m if [Mode::Full, Mode::Single, Mode::SingleErrnoKept, Mode::Variables]
+                .iter()
+                .any(|&full| m == full as u32) =>
+            {
                 Mode::Full
             }
             m if m == Mode::Observing as u32 || m == Mode::ObservingErrnoKept as u32 => Mode::Observing,
@@ -341,6 +352,13 @@ impl Head {
             || mode == Mode::ObservingErrnoKept as u32
     }
 
+    /// Whether the interceptor of glibc's variables is all that its calls meet.
+    #[inline(always)]
+    pub(crate) fn is_variables(&self) -> bool {
+        // ORDERING [none]: Relaxed. Written once.
+        self.mode.load(Ordering::Relaxed) == Mode::Variables as u32
+    }
+
     /// The chain.
     ///
     /// # Safety
@@ -380,6 +398,7 @@ impl Head {
                     crate::entry::TABLES.observing_errno_kept.get(i).copied().flatten()
                 }
                 Mode::SingleErrnoKept => crate::entry::TABLES.single_errno_kept.get(i).copied(),
+                Mode::Variables => crate::entry::TABLES.variables.get(i).copied(),
             };
             let target = match stub {
                 Some(stub) => stub as *mut (),

@@ -611,6 +611,11 @@ impl Hook {
         self.fixed().table.common().flags & MEMHOOK_WANTS_FRAMES != 0
     }
 
+    /// Whether it is the interceptor of glibc's variables: no program can give its hooks this priority.
+    pub(crate) fn is_lowest(&self) -> bool {
+        self.interceptor().is_some_and(|table| table.priority == i32::MIN)
+    }
+
     /// Whether errno need not be kept for its callbacks.
     pub(crate) fn keeps_errno(&self) -> bool {
         self.fixed().table.common().flags & MEMHOOK_KEEPS_ERRNO != 0

@@ -257,6 +257,8 @@ pub(crate) struct Chain {
     number: u64,
     /// Whether it has more interceptors than [`MANY`].
     is_long: bool,
+    /// Whether the interceptor of glibc's variables is all there is, and no self-test runs.
+    is_variables: bool,
     main: View,
     hooks: Array<*const Hook>,
     views: Array<View>,
@@ -271,6 +273,7 @@ static EMPTY: Chain = Chain {
     head: AtomicPtr::new(core::ptr::null_mut()),
     number: 0,
     is_long: false,
+    is_variables: false,
     main: View::EMPTY,
     hooks: Array::EMPTY,
     views: Array::EMPTY,
@@ -362,6 +365,7 @@ impl Chain {
                 head: AtomicPtr::new(core::ptr::null_mut()),
                 number,
                 is_long: alive().filter(|h| h.interceptor().is_some()).count() > MANY,
+                is_variables: plain && hooks.len() == 1 && alive().all(Hook::is_lowest),
                 main,
                 hooks: hooks_kept,
                 views: Array { at: first, end: first.wrapping_add(len) },

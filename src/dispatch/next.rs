@@ -87,7 +87,7 @@ static WALK: &Operations = &Operations {
 
 /// The `next` for a callback that stands alone before the backend, in a malloc or free.
 #[inline(always)]
-pub(super) fn end() -> *mut memhook_next {
+pub(crate) fn end() -> *mut memhook_next {
     (&raw const END).cast_mut().cast()
 }
 

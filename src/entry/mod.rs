@@ -117,6 +117,19 @@ stubs! {
     observed_realloc => dispatch::observed_realloc, 2;
 }
 
+/// For glibc's variables alone. Callers of callers are not noted there.
+mod variables {
+    #[unsafe(naked)]
+    pub(super) unsafe extern "C" fn malloc() {
+        add_frame_and_caller!(crate::api::glibc::direct::malloc, 1)
+    }
+
+    #[unsafe(naked)]
+    pub(super) unsafe extern "C" fn free() {
+        add_frame_and_caller!(crate::api::glibc::direct::free, 1)
+    }
+}
+
 /// memhook_log, which is variadic: the arguments are handed on as they were passed.
 ///
 /// # Safety
@@ -238,6 +251,7 @@ pub(crate) const TABLES: Tables = Tables {
     single: full!(stub, short::single_malloc, short::single_free),
     observing_errno_kept: observing!(stub, short::observed_malloc_kept, short::observed_free_kept),
     single_errno_kept: full!(stub, short::single_malloc_kept, short::single_free_kept),
+    variables: full!(stub, variables::malloc, variables::free),
     several_after: dispatch::several_after,
     several_before: dispatch::several_before,
 };

@@ -20,8 +20,10 @@ use super::variables::{self, Variable, is_plain_memory};
 use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, Values};
 use super::{FreeFn, MallocFn, MemalignFn, ReallocFn, windows};
 use crate::abi::memhook_next;
+use crate::backend;
 use crate::dispatch::{self, Inner, Request};
 use crate::guard::{self, Record};
+use crate::ownership::{self, Mark};
 use crate::scratch;
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -40,16 +42,18 @@ pub(super) struct Activation {
     subject: Cell<*mut c_void>,
     next: Cell<*mut memhook_next>,
     handed: Cell<*mut c_void>,
+    /// The block that the backend gave last, which is on loan without a mark.
+    lent: Cell<*mut c_void>,
     /// Whether what is left in the copies goes to the variables.
     carries: Cell<bool>,
-    /// The callbacks that have been called and have not returned, outermost first, and how many they are.
+    /// The callbacks that have been called and have not returned, outermost first, how many they are, and the last.
     running: [Running; DEPTH],
     depth: Cell<usize>,
+    innermost: Cell<Callback>,
 }
 
 /// A callback that has not returned.
 struct Running {
-    callback: Cell<Callback>,
     /// What stood in the variables when it was called; of the outermost, the activation knows.
     given: Cell<Values>,
 }
@@ -67,8 +71,24 @@ struct Activations {
     all: [Activation; ACTIVATIONS],
 }
 
+/// How far behind the beginning of the block that it was made of a block of a callback's own is looked for at once.
+const NEAR: usize = 4096;
+
 /// A callback that takes an owned block back inside another one needs an activation more.
 const ACTIVATIONS: usize = 16;
+
+/// What a callback has returned.
+#[derive(Clone, Copy)]
+pub(super) enum Answer {
+    /// NULL, or what stood behind the callback for its block has answered.
+    Known,
+    /// A block that the backend gave the callback. It has no mark.
+    Loan,
+    /// An address inside such a block.
+    InsideLoan,
+    /// Any other block.
+    Other,
+}
 
 /// What a callback is called for.
 #[derive(Clone, Copy)]
@@ -159,37 +179,63 @@ fn carry_left(activations: &Activations) {
     }
 }
 
-/// Runs a callback with copies of the variables of its own. Gives its answer, and whether that is what stood behind
-/// it has answered.
+/// Runs a callback with copies of the variables of its own. Gives its answer.
 ///
 /// In line, as the callers know what the request is; and a backtrace has a frame less.
 #[inline(always)]
-pub(super) fn run(record: Option<&Record>, task: Task<'_>) -> (*mut c_void, bool) {
-    // ORDERING [none]: Relaxed. Written by this thread.
-    let outer = record.map_or(core::ptr::null_mut(), |record| record.inner.load(Ordering::Relaxed));
+pub(super) fn run(record: Option<&Record>, task: Task<'_>) -> (*mut c_void, Answer) {
     if let Some(record) = record
         && let Some(activations) = Activations::of(record)
         && !activations.busy.get()
         && let Some(activation) = activations.all.get(activations.active.get())
     {
-        return activation.run_in(record, activations, outer, task);
+        return activation.run_in(record, activations, &task);
     }
-    run_on_stack(record, outer, task)
+    run_on_stack(record, task)
+}
+
+/// The first activation of a thread that runs no callback and has left none without returning, and has had one before.
+#[inline(always)]
+pub(super) fn first(record: &Record) -> Option<First<'_>> {
+    let activations = Activations::known(record)?;
+    let is_free = activations.active.get() == 0 && !activations.busy.get();
+    let activation = activations.all.first().filter(|_| is_free)?;
+    Some(First { record, activations, activation })
+}
+
+/// See [`first`].
+pub(super) struct First<'a> {
+    record: &'a Record,
+    activations: &'a Activations,
+    activation: &'a Activation,
+}
+
+impl First<'_> {
+    /// As [`run`].
+    #[inline(always)]
+    pub(super) fn run(&self, task: &Task<'_>) -> (*mut c_void, Answer) {
+        self.activation.run_in(self.record, self.activations, task)
+    }
+
+    /// What the variables held for it.
+    pub(super) fn given(&self) -> Values {
+        self.activation.given.get()
+    }
 }
 
 /// Where the record has no activation for it.
 #[cold]
 #[inline(never)]
-fn run_on_stack(record: Option<&Record>, outer: *mut c_void, task: Task<'_>) -> (*mut c_void, bool) {
+fn run_on_stack(record: Option<&Record>, task: Task<'_>) -> (*mut c_void, Answer) {
     let memory = MaybeUninit::<Activation>::zeroed();
     // SAFETY: zeroes are a value of every field.
     let activation = unsafe { memory.assume_init() };
     activation.begin(&task);
     let Some(record) = record else {
-        return activation.call_first(task);
+        return activation.call_first(&task);
     };
-    activation.show(record);
-    let answer = activation.call_first(task);
+    let outer = activation.show(record);
+    let answer = activation.call_first(&task);
     activation.end(record, outer);
     answer
 }
@@ -213,18 +259,12 @@ impl Activation {
     }
 
     #[inline(always)]
-    fn run_in(
-        &self,
-        record: &Record,
-        activations: &Activations,
-        outer: *mut c_void,
-        task: Task<'_>,
-    ) -> (*mut c_void, bool) {
+    fn run_in(&self, record: &Record, activations: &Activations, task: &Task<'_>) -> (*mut c_void, Answer) {
         let before = activations.active.get();
         activations.set_busy(true);
-        self.begin(&task);
+        self.begin(task);
         activations.active.set(before + 1);
-        self.show(record);
+        let outer = self.show(record);
         activations.set_busy(false);
         if is_plain_memory() {
             // ORDERING [none]: Relaxed. Written by this thread.
@@ -258,27 +298,85 @@ impl Activation {
         self.subject.set(block);
         self.next.set(task.next);
         self.handed.set(core::ptr::null_mut());
+        self.lent.set(core::ptr::null_mut());
         // An owner that is not in force takes its block back and must not come back with it.
         self.carries.set(stands);
         self.depth.set(0);
     }
 
-    /// The thread's calls are answered here from now on.
+    /// The thread's calls are answered here from now on. Gives what they were answered by.
     #[inline(always)]
-    fn show(&self, record: &Record) {
+    fn show(&self, record: &Record) -> *mut c_void {
+        // ORDERING [none]: Relaxed. Written by this thread.
+        let outer = record.inner.load(Ordering::Relaxed);
         let own = core::ptr::from_ref(self).cast_mut().cast::<c_void>();
         // ORDERING [none]: Relaxed. Read by this thread, and by others whether it is null.
         record.inner.store(own, Ordering::Relaxed);
+        outer
     }
 
     #[inline(always)]
-    fn call_first(&self, task: Task<'_>) -> (*mut c_void, bool) {
+    fn call_first(&self, task: &Task<'_>) -> (*mut c_void, Answer) {
         let memory = if self.carries.get() { None } else { variables::in_plain_memory() };
         let block = self.call(task.callback, || perform(task.callback, task.request, task.caller));
         if let (Some(memory), Some(set)) = (memory, task.owner) {
             put_back(set, memory);
         }
-        (block, !block.is_null() && block == self.handed.get())
+        let answer = if block.is_null() || block == self.handed.get() {
+            Answer::Known
+        } else {
+            self.compare_with_loan(block)
+        };
+        if !matches!(answer, Answer::Loan) {
+            self.lend(core::ptr::null_mut());
+        }
+        (block, answer)
+    }
+
+    /// The backend gives a callback of this activation a block.
+    #[inline(always)]
+    pub(super) fn lend(&self, block: *mut c_void) {
+        let before = self.lent.replace(block);
+        if !before.is_null() {
+            ownership::lend(before);
+        }
+    }
+
+    /// What a block is, that is not null, as far as the last loan tells.
+    #[inline(always)]
+    fn compare_with_loan(&self, block: *mut c_void) -> Answer {
+        let lent = self.lent.get();
+        if block == lent {
+            return Answer::Loan;
+        }
+        let from_begin = (block as usize).wrapping_sub(lent as usize);
+        // SAFETY: on loan, hence the backend's and not given back.
+        let is_inside = from_begin < NEAR && from_begin < unsafe { backend::usable_size(lent) };
+        if is_inside { Answer::InsideLoan } else { Answer::Other }
+    }
+
+    /// What stands in a variable for the next call of the callback that is running. The block is the callback's own
+    /// affair: not the one that the callback was called for, and owned by nobody.
+    #[inline(always)]
+    pub(super) fn is_out(&self, kind: usize) -> bool {
+        self.value(kind).is_null()
+    }
+
+    /// A callback gives this block back, with nothing in the variable: whether the allocator below is who gets it.
+    #[inline(always)]
+    pub(super) fn is_for_backend(&self, block: *mut c_void) -> bool {
+        if block == self.lent.get() {
+            self.lent.set(core::ptr::null_mut());
+            return true;
+        }
+        if block == self.subject.get() {
+            let is_alone = dispatch::is_alone(self.next.get());
+            if is_alone {
+                self.subject.set(core::ptr::null_mut());
+            }
+            return is_alone;
+        }
+        is_nobodys(block)
     }
 
     #[inline(always)]
@@ -293,13 +391,12 @@ impl Activation {
     /// The caller has looked whether there is room for one more.
     #[inline(always)]
     fn call(&self, callback: Callback, call: impl FnOnce() -> *mut c_void) -> *mut c_void {
-        let depth = self.depth.get();
-        if let Some(running) = self.running.get(depth) {
-            running.callback.set(callback);
-        }
+        let (depth, outer) = (self.depth.get(), self.innermost.get());
         self.depth.set(depth + 1);
+        self.innermost.set(callback);
         let result = call();
         self.depth.set(depth);
+        self.innermost.set(outer);
         result
     }
 
@@ -322,14 +419,10 @@ impl Activation {
     #[inline(always)]
     fn value(&self, kind: usize) -> Callback {
         let copy = self.copies.get().get(kind).copied().unwrap_or(NOBODY);
-        if is_plain_memory()
-            && let Some(&given) = self.given.get().get(kind)
-            && given == copy
-        {
-            let running = self.running().last().map_or(NOBODY, |running| running.callback.get());
-            return windows::value_inside(kind, running, &self.given.get());
+        if is_plain_memory() && self.given.get().get(kind) == Some(&copy) {
+            return windows::value_inside(kind, self.innermost.get(), &self.given);
         }
-        if variables::is_initial(kind, copy) { NOBODY } else { copy }
+        copy
     }
 
     /// What stands in the variables, all of them.
@@ -380,13 +473,28 @@ impl Activation {
             self.subject.set(core::ptr::null_mut());
         }
         if !answer.is_null() && answer != self.handed.get() {
-            match origin::of(answer, request) {
-                Origin::Loan | Origin::Backend => set::own_as_mixed(kind, callback, answer),
-                Origin::Callback => set::own(kind, &set, answer),
-                Origin::Owned(_) => {}
-            }
+            self.note_made(kind, callback, request, &set, answer);
         }
         Some(answer)
+    }
+
+    /// A callback that was called by another has returned a block.
+    fn note_made(&self, kind: usize, callback: Callback, request: Request, set: &Values, block: *mut c_void) {
+        match self.compare_with_loan(block) {
+            Answer::InsideLoan => set::own(kind, set, block),
+            Answer::Loan => {
+                if set::own_as_mixed(kind, callback, block) {
+                    self.lent.set(core::ptr::null_mut());
+                }
+            }
+            Answer::Known | Answer::Other => match origin::of(block, request) {
+                Origin::Callback => set::own(kind, set, block),
+                Origin::Loan | Origin::Backend => {
+                    set::own_as_mixed(kind, callback, block);
+                }
+                Origin::Owned(_) => {}
+            },
+        }
     }
 
     /// Gives the block that a callback was called for to what stands behind the callback.
@@ -412,6 +520,16 @@ impl Activation {
         }
         Some(answer)
     }
+}
+
+/// Whether a block that is about to be given back belongs to nobody; it is not on loan any more.
+#[inline(always)]
+fn is_nobodys(block: *mut c_void) -> bool {
+    let Some(mark) = Mark::of(block) else { return true };
+    if mark.is_on_loan() {
+        mark.clear();
+    }
+    mark.owner() == 0
 }
 
 #[cold]
@@ -478,6 +596,9 @@ unsafe fn answer(inner: *const Inner, request: Request, caller: usize) -> Option
     // SAFETY: `inner` is an activation's first field; invariant 1.
     let activation = unsafe { &*inner.cast::<Activation>() };
     let (kind, block) = aim(request);
+    if !block.is_null() && block == activation.lent.get() {
+        activation.lent.set(core::ptr::null_mut());
+    }
     let callback = activation.value(kind);
     // Usually it has taken itself out, and asks for a block or gives one of its own back.
     if callback.is_null() && (block.is_null() || block != activation.subject.get()) {

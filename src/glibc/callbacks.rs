@@ -1,13 +1,13 @@
 //! The interceptors through which the callbacks in the variables are called: one in the chain for the
 //! variables, and one outside it for each set that owns blocks.
 
-use super::activation::{self, Activation, Task};
+use super::activation::{self, Activation, Answer, Task};
 use super::origin::{self, Origin};
 use super::set::{self, Set};
 use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, Values, released, variables};
 use crate::abi::*;
 use crate::dispatch::{self, Request};
-use crate::guard;
+use crate::guard::{self, Record};
 use crate::ownership;
 use crate::sys::{thread, tls};
 use core::ffi::c_void;
@@ -68,26 +68,66 @@ unsafe fn caller(call: *const memhook_call) -> *const c_void {
 ///
 /// # Safety
 ///
-/// `next` and `call` are those of the interceptor's callback which is running.
+/// `next` is that of the interceptor's callback which is running.
 #[inline(always)]
-unsafe fn make(
+pub(super) unsafe fn make(
     next: *mut memhook_next,
     callback: Callback,
     request: Request,
-    call: *const memhook_call,
+    caller: *const c_void,
 ) -> *mut c_void {
     let record = guard::record();
     let values = variables::all_current();
     set::see(&values);
-    // SAFETY: the caller's contract.
-    let caller = unsafe { caller(call) };
     let task = Task { callback, request, caller, values, next, owner: None };
-    let (block, is_handed) = activation::run(record, task);
-    if block.is_null() || is_handed {
-        return block;
-    }
+    let (block, answer) = activation::run(record, task);
+    // SAFETY: the caller's contract.
+    unsafe { made(record, next, callback, request, block, answer, || values) }
+}
+
+/// What the program gets of a callback's answer: NULL where there is no memory to note whose the block is.
+///
+/// # Safety
+///
+/// `next` is that of the interceptor's callback which is running.
+#[inline(always)]
+pub(super) unsafe fn made(
+    record: Option<&Record>,
+    next: *mut memhook_next,
+    callback: Callback,
+    request: Request,
+    block: *mut c_void,
+    answer: Answer,
+    values: impl FnOnce() -> Values,
+) -> *mut c_void {
+    let origin = match answer {
+        Answer::Known => return block,
+        Answer::Loan if !set::are_any() => return block,
+        Answer::Loan => Origin::Backend,
+        Answer::InsideLoan => Origin::Callback,
+        Answer::Other => origin::of(block, request),
+    };
+    // SAFETY: the caller's contract.
+    unsafe { note_made(record, next, callback, request, values(), block, origin) }
+}
+
+/// As [`made`], of a block that comes from there.
+///
+/// # Safety
+///
+/// `next` is that of the interceptor's callback which is running.
+#[allow(clippy::too_many_arguments, reason = "one call, in line")]
+#[inline(never)]
+unsafe fn note_made(
+    record: Option<&Record>,
+    next: *mut memhook_next,
+    callback: Callback,
+    request: Request,
+    values: Values,
+    block: *mut c_void,
+    origin: Origin,
+) -> *mut c_void {
     let (kind, _) = activation::aim(request);
-    let origin = origin::of(block, request);
     let set = match origin {
         Origin::Loan | Origin::Backend => {
             ownership::end_loan(block);
@@ -144,7 +184,7 @@ fn no_memory() -> *mut c_void {
 
 /// The callback that is called for a call from outside all callbacks.
 #[inline(always)]
-fn current(kind: usize) -> Callback {
+pub(super) fn current(kind: usize) -> Callback {
     if let Some(record) = guard::known() {
         activation::notice_left(record);
     }
@@ -162,8 +202,10 @@ unsafe extern "C" fn malloc(
         // SAFETY: `next` is this callback's.
         return unsafe { dispatch::next_malloc(next, requested) };
     }
-    // SAFETY: `next` and `call` are this callback's.
-    unsafe { make(next, callback, Request::Malloc { bytes: requested }, call) }
+    // SAFETY: `call` is this callback's.
+    let caller = unsafe { caller(call) };
+    // SAFETY: `next` is this callback's.
+    unsafe { make(next, callback, Request::Malloc { bytes: requested }, caller) }
 }
 
 unsafe extern "C" fn memalign(
@@ -178,8 +220,10 @@ unsafe extern "C" fn memalign(
         // SAFETY: `next` is this callback's.
         return unsafe { dispatch::next_memalign(next, alignment, requested) };
     }
-    // SAFETY: `next` and `call` are this callback's.
-    unsafe { make(next, callback, Request::Memalign { alignment, bytes: requested }, call) }
+    // SAFETY: `call` is this callback's.
+    let caller = unsafe { caller(call) };
+    // SAFETY: `next` is this callback's.
+    unsafe { make(next, callback, Request::Memalign { alignment, bytes: requested }, caller) }
 }
 
 unsafe extern "C" fn realloc(
@@ -199,8 +243,10 @@ unsafe extern "C" fn realloc(
     if !block.is_null() && ownership::is_crowded() {
         return no_memory();
     }
-    // SAFETY: `next` and `call` are this callback's.
-    unsafe { make(next, callback, Request::Realloc { block, bytes: requested }, call) }
+    // SAFETY: `call` is this callback's.
+    let caller = unsafe { caller(call) };
+    // SAFETY: `next` is this callback's.
+    unsafe { make(next, callback, Request::Realloc { block, bytes: requested }, caller) }
 }
 
 unsafe extern "C" fn free(
@@ -209,20 +255,28 @@ unsafe extern "C" fn free(
     call: *const memhook_call,
     _user: *mut c_void,
 ) {
-    let callback = current(FREE);
-    // As in `realloc`.
-    let foreign = !block.is_null() && set::changes_pointers(FREE, callback);
-    if !callback.is_null() && !foreign {
-        let values = variables::all_current();
-        set::see(&values);
-        // SAFETY: `call` is this callback's.
-        let caller = unsafe { caller(call) };
-        let task = Task { callback, request: Request::Free { block }, caller, values, next, owner: None };
-        let _ = activation::run(guard::record(), task);
-    } else if !block.is_null() {
+    // SAFETY: `call` is this callback's.
+    let caller = unsafe { caller(call) };
+    if !free_of_nobody(next, block, caller) && !block.is_null() {
         // SAFETY: `next` is this callback's.
         unsafe { dispatch::next_free(next, block) };
     }
+}
+
+/// Gives a block that no set owns to the callback in the variable; false where there is none for it.
+#[inline(always)]
+pub(super) fn free_of_nobody(next: *mut memhook_next, block: *mut c_void, caller: *const c_void) -> bool {
+    let callback = current(FREE);
+    // As in `realloc`.
+    let foreign = !block.is_null() && set::changes_pointers(FREE, callback);
+    let is_called = !callback.is_null() && !foreign;
+    if is_called {
+        let values = variables::all_current();
+        set::see(&values);
+        let task = Task { callback, request: Request::Free { block }, caller, values, next, owner: None };
+        let _ = activation::run(guard::record(), task);
+    }
+    is_called
 }
 
 /// What becomes of a block that a set owns.
@@ -239,7 +293,7 @@ enum Taken {
 ///
 /// # Safety
 ///
-/// `next`, `call` and `user` are those of a callback of [`table_for_set`].
+/// `call` and `user` are those of a callback of [`table_for_set`].
 #[inline(always)]
 unsafe fn take_back(
     next: *mut memhook_next,
@@ -250,6 +304,19 @@ unsafe fn take_back(
 ) -> Taken {
     // SAFETY: the caller's contract; sets are never unmapped.
     let set = unsafe { &*user.cast::<Set>() };
+    // SAFETY: the caller's contract.
+    give_to_set(set, next, kind, request, unsafe { caller(call) })
+}
+
+/// As [`take_back`].
+#[inline(always)]
+fn give_to_set(
+    set: &Set,
+    next: *mut memhook_next,
+    kind: usize,
+    request: Request,
+    caller: *const c_void,
+) -> Taken {
     let record = guard::record();
     let inside = record.and_then(Activation::of);
     let values = match inside {
@@ -276,8 +343,6 @@ unsafe fn take_back(
     if values.get(kind) != Some(&callback) && set.is_unloaded(kind) {
         return Taken::Unloaded;
     }
-    // SAFETY: the caller's contract.
-    let caller = unsafe { caller(call) };
     let task = Task { callback, request, caller, values, next, owner: Some(set) };
     Taken::By(activation::run(record, task).0)
 }
@@ -290,7 +355,7 @@ unsafe extern "C" fn realloc_own(
     user: *mut c_void,
 ) -> *mut c_void {
     let request = Request::Realloc { block, bytes: requested };
-    // SAFETY: all three are this callback's.
+    // SAFETY: both are this callback's.
     match unsafe { take_back(next, REALLOC, request, call, user) } {
         Taken::By(block) => block,
         Taken::Unloaded if !origin::is_backends(block, 0) => no_memory(),
@@ -305,12 +370,17 @@ unsafe extern "C" fn free_own(
     call: *const memhook_call,
     user: *mut c_void,
 ) {
-    // SAFETY: all three are this callback's.
-    match unsafe { take_back(next, FREE, Request::Free { block }, call, user) } {
+    // SAFETY: both are this callback's.
+    free_taken(unsafe { take_back(next, FREE, Request::Free { block }, call, user) }, next, block);
+}
+
+#[inline(always)]
+fn free_taken(taken: Taken, next: *mut memhook_next, block: *mut c_void) {
+    match taken {
         Taken::By(_) => {}
         // Whatever it was made of is lost: nobody is left who could give that back.
         Taken::Unloaded if !origin::is_backends(block, 0) => {}
-        // SAFETY: `next` is this callback's.
+        // SAFETY: `next` is that of the callback that is running, which was called for this block.
         _ => unsafe { dispatch::next_free(next, block) },
     }
 }
@@ -337,9 +407,23 @@ pub(super) fn initial(kind: usize) -> Callback {
     }
 }
 
+/// What the initial functions do first: they take themselves out, all of them.
+fn take_initial_out(frame: usize) {
+    for kind in [MALLOC, REALLOC, MEMALIGN] {
+        let place = super::variable(kind, frame);
+        // SAFETY: where the calling thread reads and writes the variable.
+        if unsafe { place.read() } == initial(kind) {
+            // SAFETY: as the read.
+            unsafe { place.write(NOBODY) };
+        }
+    }
+}
+
 unsafe extern "C" fn initial_malloc(requested: usize, caller: *const c_void) -> *mut c_void {
+    let frame = tls::stack_pointer();
+    take_initial_out(frame);
     // SAFETY: as malloc's.
-    unsafe { dispatch::malloc(requested, tls::stack_pointer(), caller as usize) }
+    unsafe { dispatch::malloc(requested, frame, caller as usize) }
 }
 
 unsafe extern "C" fn initial_realloc(
@@ -347,8 +431,10 @@ unsafe extern "C" fn initial_realloc(
     requested: usize,
     caller: *const c_void,
 ) -> *mut c_void {
+    let frame = tls::stack_pointer();
+    take_initial_out(frame);
     // SAFETY: as realloc's.
-    unsafe { dispatch::realloc(block, requested, tls::stack_pointer(), caller as usize) }
+    unsafe { dispatch::realloc(block, requested, frame, caller as usize) }
 }
 
 unsafe extern "C" fn initial_memalign(
@@ -356,6 +442,8 @@ unsafe extern "C" fn initial_memalign(
     requested: usize,
     caller: *const c_void,
 ) -> *mut c_void {
+    let frame = tls::stack_pointer();
+    take_initial_out(frame);
     // SAFETY: as memalign's.
-    unsafe { dispatch::memalign(alignment, requested, tls::stack_pointer(), caller as usize) }
+    unsafe { dispatch::memalign(alignment, requested, frame, caller as usize) }
 }

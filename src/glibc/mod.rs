@@ -17,6 +17,7 @@
 
 mod activation;
 mod callbacks;
+pub(crate) mod direct;
 pub(crate) mod libc;
 mod origin;
 mod set;
@@ -109,21 +110,16 @@ unsafe extern "C" fn released(_user: *mut c_void) {
 /// As [`variable`], where there is nothing to be done for it. Leaves errno as it is.
 #[inline(always)]
 pub(crate) fn variable_at_once(kind: usize, frame: usize) -> Option<*mut Callback> {
-    // ORDERING [none]: Relaxed. As in `register`.
-    if STATE.load(Ordering::Relaxed) != PRESENT {
-        return None;
-    }
     let record = guard::known()?;
     let Some(running) = Activation::of(record) else {
-        return (!activation::has_left(record)).then(|| variables::place(kind).as_ptr());
+        // ORDERING [none]: Relaxed. As in `register`.
+        let usual = STATE.load(Ordering::Relaxed) == PRESENT && !activation::has_left(record);
+        return usual.then(|| variables::place(kind).as_ptr());
     };
     // ORDERING [none]: Relaxed. Written by this thread.
     let word = record.word.load(Ordering::Relaxed);
     // From below the section's frame: whoever opened it has not been left by longjmp.
-    if !guard::is_section(word) || frame >= word {
-        return None;
-    }
-    Some(running.copy(kind)?.as_ptr())
+    if frame >= word { None } else { Some(running.copy(kind)?.as_ptr()) }
 }
 
 /// Where the calling thread reads and writes a variable now: inside a callback its own copy, which was

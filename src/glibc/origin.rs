@@ -31,7 +31,8 @@ pub(super) enum Origin {
 /// Where `block` comes from, which is not NULL and the answer to `request`.
 #[inline(always)]
 pub(super) fn of(block: *mut c_void, request: Request) -> Origin {
-    if ownership::is_on_loan(block) {
+    // The mark may be an old one: a block that was given back by a way that does not lead here.
+    if ownership::is_on_loan(block) && !is_inside_loan(block, NEAR) {
         return Origin::Loan;
     }
     let owner = ownership::owner(block);
@@ -50,16 +51,20 @@ fn requested(request: Request) -> usize {
 
 /// How far before a block of a callback's own making the block may begin that it was made of.
 const HEADER: usize = 4096;
+/// The same where it has the mark of a loan already.
+const NEAR: usize = 256;
 
 /// Whether a block that is not on loan is one of the backend's, with room for `bytes`.
 #[inline(never)]
 pub(super) fn is_backends(block: *mut c_void, bytes: usize) -> bool {
-    backend::is_libc() && Chunk::of(block).is_some_and(|chunk| chunk.holds(bytes)) && !is_inside_loan(block)
+    backend::is_libc()
+        && Chunk::of(block).is_some_and(|chunk| chunk.holds(bytes))
+        && !is_inside_loan(block, HEADER)
 }
 
 /// Whether the block lies inside one that is on loan: then what looks like glibc's header is the callback's.
-fn is_inside_loan(block: *mut c_void) -> bool {
-    ownership::loan_before(block, HEADER).is_some_and(|loan| {
+fn is_inside_loan(block: *mut c_void, reach: usize) -> bool {
+    ownership::loan_before(block, reach).is_some_and(|loan| {
         // SAFETY: on loan, hence the backend's and not given back.
         let usable = unsafe { backend::usable_size(loan) };
         (block as usize).wrapping_sub(loan as usize) < usable

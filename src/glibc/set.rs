@@ -53,7 +53,16 @@ fn key(values: &Values) -> Callback {
 /// known: whoever puts callbacks in or takes them out does so with one variable after the other.
 #[inline(always)]
 pub(super) fn see(values: &Values) {
-    for set in SETS.iter().filter(|set| set.key == key(values)) {
+    let is_known = |set: &&Set| values.iter().enumerate().all(|(kind, &value)| set.callback(kind) == value);
+    if are_any() && !SETS.iter().any(|set| is_known(&set)) {
+        see_others(*values);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn see_others(values: Values) {
+    for set in SETS.iter().filter(|set| set.key == key(&values)) {
         for (kind, &value) in values.iter().enumerate() {
             let before = set.callback(kind);
             if !value.is_null() && before != value {
@@ -61,6 +70,12 @@ pub(super) fn see(values: &Values) {
             }
         }
     }
+}
+
+/// Whether any callback has made a block of its own.
+#[inline(always)]
+pub(super) fn are_any() -> bool {
+    SETS.iter().next().is_some()
 }
 
 /// Whether the callback belongs to a set: then it is called for blocks of its own only.
@@ -113,11 +128,13 @@ pub(super) fn own(kind: usize, values: &Values, block: *mut c_void) {
 }
 
 /// A callback has returned a block of the backend's. If its set makes blocks of its own as well, this one goes back
-/// through it too. Called in a section.
-pub(super) fn own_as_mixed(kind: usize, callback: Callback, block: *mut c_void) {
-    if let (Some(set), Some(record)) = (mixed(kind, callback), guard::record()) {
+/// through it too: whether it does. Called in a section.
+pub(super) fn own_as_mixed(kind: usize, callback: Callback, block: *mut c_void) -> bool {
+    let owner = mixed(kind, callback).zip(guard::record());
+    if let Some((set, record)) = owner {
         set.own(block, record);
     }
+    owner.is_some()
 }
 
 /// The set of a callback that has returned a block of the backend's.

@@ -34,6 +34,17 @@ pub(super) fn place(kind: usize) -> &'static Variable {
     }
 }
 
+/// The same where it is plain memory.
+#[inline(always)]
+pub(super) fn in_plain(kind: usize) -> &'static Variable {
+    let [first, ..] = &PLACES;
+    // ORDERING [none]: Relaxed. Invariant 1.
+    let plain = PLACES.get(kind).unwrap_or(first).load(Ordering::Relaxed);
+    // SAFETY: where a loaded object, which is not unloaded, has the variable: all are there (invariant 1), or the
+    // caller would not ask.
+    unsafe { &*plain }
+}
+
 /// `__after_morecore_hook`.
 pub(super) fn after_morecore() -> &'static Variable {
     &AFTER_MORECORE
@@ -67,16 +78,7 @@ pub(super) fn all_current() -> Values {
 #[inline(always)]
 fn own(kind: usize) -> Callback {
     // ORDERING [none]: Relaxed. The program's variable: its own synchronisation orders it.
-    let now = OWN.get(kind).map_or(NOBODY, |variable| variable.load(Ordering::Relaxed));
-    if is_initial(kind, now) { settle() } else { now }
-}
-
-/// What stands in one that is.
-#[inline(always)]
-pub(super) fn read(kind: usize) -> Callback {
-    // ORDERING [none]: Relaxed. The program's variable: its own synchronisation orders it.
-    let now = place(kind).load(Ordering::Relaxed);
-    if is_initial(kind, now) { settle() } else { now }
+    OWN.get(kind).map_or(NOBODY, |variable| variable.load(Ordering::Relaxed))
 }
 
 /// What stands in the plain memory itself; `None` where the variables are none.
@@ -85,25 +87,7 @@ pub(super) fn in_plain_memory() -> Option<Values> {
     is_plain_memory().then(|| core::array::from_fn(|kind| place(kind).load(Ordering::Relaxed)))
 }
 
-/// Whether this is what the variable holds before the first allocation.
-#[inline(always)]
-pub(super) fn is_initial(kind: usize, callback: Callback) -> bool {
-    kind != FREE && callback == callbacks::initial(kind)
-}
-
-/// As glibc's initial functions do when they are called first.
-#[cold]
-#[inline(never)]
-fn settle() -> Callback {
-    for kind in [MALLOC, REALLOC, MEMALIGN] {
-        let (from, to) = (callbacks::initial(kind), NOBODY);
-        // ORDERING [none]: Relaxed and Relaxed. The program's variable.
-        let _ = place(kind).compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
-    }
-    NOBODY
-}
-
-/// Until the first allocation the variables hold functions, as in glibc.
+/// Until the first allocation the variables hold functions, as in glibc, which take themselves out when they are called.
 pub(super) fn fill_with_initial() {
     for kind in [MALLOC, REALLOC, MEMALIGN] {
         // ORDERING [none]: Relaxed. The program has not asked for the variable yet.

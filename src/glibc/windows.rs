@@ -20,15 +20,22 @@ use super::activation;
 use super::variables::{self, Variable};
 use super::{Callback, NOBODY, Values};
 use crate::guard::{self, Record};
+use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
 
 /// The last callback seen in each variable.
 static LAST: [Variable; 4] = [const { AtomicPtr::new(NOBODY) }; 4];
 
+#[inline(always)]
+fn read(kind: usize) -> Callback {
+    // ORDERING [none]: Relaxed. The program's variable: its own synchronisation orders it.
+    variables::in_plain(kind).load(Ordering::Relaxed)
+}
+
 /// What a call meets that comes from outside all callbacks.
 #[inline(always)]
 pub(super) fn value_outside(kind: usize) -> Callback {
-    let now = variables::read(kind);
+    let now = read(kind);
     let Some(last) = LAST.get(kind) else { return now };
     // ORDERING [none]: Relaxed. A function of the program, which was there before its address was.
     let before = last.load(Ordering::Relaxed);
@@ -44,7 +51,7 @@ fn changed(kind: usize, last: &Variable, before: Callback, now: Callback) -> Cal
         return now;
     }
     if !is_one() {
-        let now = variables::read(kind);
+        let now = read(kind);
         if now.is_null() {
             // ORDERING [none]: Relaxed and Relaxed. As above.
             let _ = last.compare_exchange(before, NOBODY, Ordering::Relaxed, Ordering::Relaxed);
@@ -52,7 +59,7 @@ fn changed(kind: usize, last: &Variable, before: Callback, now: Callback) -> Cal
         return now;
     }
     // The window's end may have come meanwhile.
-    match variables::read(kind) {
+    match read(kind) {
         now if now.is_null() => before,
         now => now,
     }
@@ -110,14 +117,13 @@ fn enter_second(own: *mut ()) {
 
 /// What stands in a variable for a call that a callback makes, whose variables held `given` when it was called.
 #[inline(always)]
-pub(super) fn value_inside(kind: usize, running: Callback, given: &Values) -> Callback {
-    // ORDERING [none]: Relaxed. The program's variable.
-    let now = variables::place(kind).load(Ordering::Relaxed);
-    let before = given.get(kind).copied().unwrap_or(NOBODY);
+pub(super) fn value_inside(kind: usize, running: Callback, given: &Cell<Values>) -> Callback {
+    let now = read(kind);
+    let before = given.get().get(kind).copied().unwrap_or(NOBODY);
     if before.is_null() || now.is_null() && is_last_noted(kind, running, before) {
         return now;
     }
-    inside_seldom(kind, running, given, now, before)
+    inside_seldom(kind, running, &given.get(), now, before)
 }
 
 #[inline(never)]
@@ -130,7 +136,7 @@ fn inside_seldom(
 ) -> Callback {
     if now != before {
         note_all(kind, running, given);
-        return if variables::is_initial(kind, now) { NOBODY } else { now };
+        return now;
     }
     // ORDERING [out]: Acquire. What whoever wrote `now` has done before. Other ends: `enter_second`, `note_all`.
     fence(Ordering::Acquire);
