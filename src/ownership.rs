@@ -204,6 +204,13 @@ impl Mark {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Marks the block as made by this owner list.
+    #[inline(always)]
+    pub(crate) fn set(self, list: u16) {
+        // ORDERING [none]: Relaxed. Invariant 1.
+        self.0.store(list, Ordering::Relaxed);
+    }
+
     /// Takes the mark off, whatever it is.
     #[inline(always)]
     pub(crate) fn clear(self) {

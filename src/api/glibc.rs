@@ -1,7 +1,8 @@
 //! What stands behind the macros of `memhook/glibc.h`, which declares and documents them. `entry` has
 //! the functions that C calls, and adds the caller's stack pointer.
 
-use crate::glibc::{self, FREE, MALLOC, MEMALIGN, REALLOC};
+use crate::glibc;
+pub(crate) use crate::glibc::{COPIES, FREE, MALLOC, MEMALIGN, REALLOC};
 use crate::start;
 
 pub(crate) use crate::glibc::{direct, libc};
@@ -37,7 +38,7 @@ pub(crate) extern "C" fn free_hook(frame: usize) -> Place {
     variable(FREE, frame)
 }
 
-pub(crate) extern "C" fn after_morecore_hook(_frame: usize) -> Place {
+pub(crate) extern "C" fn after_morecore_hook() -> Place {
     glibc::after_morecore()
 }
 

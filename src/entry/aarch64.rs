@@ -54,6 +54,13 @@ macro_rules! go_on_to {
     };
 }
 
+/// Jumps to a function that gives a variable of glibc's, with the stack pointer.
+macro_rules! copy_or_jump {
+    ($target:path, $kind:expr) => {
+        add_frame_and_caller!($target, 0)
+    };
+}
+
 /// Adds the stack pointer and the return address behind 0, 1, 2 or 3 arguments.
 macro_rules! add_frame_and_caller {
     ($target:path, 0) => { add_frame_and_caller!(@ $target, "x0", "x1") };

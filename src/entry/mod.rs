@@ -143,7 +143,7 @@ pub unsafe extern "C" fn memhook_log() {
 }
 
 macro_rules! accessors {
-    ($($name:ident => $target:path, $variable:literal;)*) => {
+    ($($name:ident => $target:path, $kind:expr, $variable:literal;)*) => {
         /// What the macros of `memhook/glibc.h` call. Which thread's copy of a variable is meant depends on
         /// whether the caller is inside a callback, hence on its stack pointer.
         #[allow(unreachable_pub, reason = "reached by name from outside the library")]
@@ -157,7 +157,7 @@ macro_rules! accessors {
                 #[cfg_attr(not(test), unsafe(no_mangle))]
                 #[unsafe(naked)]
                 pub unsafe extern "C" fn $name() {
-                    add_frame_and_caller!($target, 0)
+                    copy_or_jump!($target, $kind)
                 }
             )*
         }
@@ -165,11 +165,22 @@ macro_rules! accessors {
 }
 
 accessors! {
-    memhook_glibc_malloc_hook => crate::api::glibc::malloc_hook, "__malloc_hook";
-    memhook_glibc_realloc_hook => crate::api::glibc::realloc_hook, "__realloc_hook";
-    memhook_glibc_memalign_hook => crate::api::glibc::memalign_hook, "__memalign_hook";
-    memhook_glibc_free_hook => crate::api::glibc::free_hook, "__free_hook";
-    memhook_glibc_after_morecore_hook => crate::api::glibc::after_morecore_hook, "__after_morecore_hook";
+    memhook_glibc_malloc_hook => crate::api::glibc::malloc_hook, crate::api::glibc::MALLOC, "__malloc_hook";
+    memhook_glibc_realloc_hook => crate::api::glibc::realloc_hook, crate::api::glibc::REALLOC, "__realloc_hook";
+    memhook_glibc_memalign_hook => crate::api::glibc::memalign_hook, crate::api::glibc::MEMALIGN, "__memalign_hook";
+    memhook_glibc_free_hook => crate::api::glibc::free_hook, crate::api::glibc::FREE, "__free_hook";
+}
+
+/// Where the program reads and writes `__after_morecore_hook`. Never NULL.
+///
+/// # Safety
+///
+/// None is needed.
+#[allow(unreachable_pub, reason = "reached by name from outside the library")]
+#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(naked)]
+pub unsafe extern "C" fn memhook_glibc_after_morecore_hook() {
+    go_on_to!(crate::api::glibc::after_morecore_hook)
 }
 
 #[cfg(not(target_arch = "x86_64"))]

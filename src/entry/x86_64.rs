@@ -47,6 +47,35 @@ macro_rules! go_on_to {
     };
 }
 
+/// Gives the innermost callback's copy of a variable of glibc's; jumps to a function with the stack pointer where there is
+/// none, or the callback was called from below.
+macro_rules! copy_or_jump {
+    ($target:path, $kind:expr) => {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "mov rax, qword ptr [rip + memhook_record@GOTTPOFF]",
+            "mov rcx, qword ptr fs:[rax]",
+            "test rcx, rcx",
+            "je 2f",
+            "mov rax, qword ptr [rcx + {inner}]",
+            "test rax, rax",
+            "je 2f",
+            "cmp rsp, qword ptr [rcx + {word}]",
+            "jae 2f",
+            "add rax, {copy}",
+            "ret",
+            "2:",
+            "mov rdi, rsp",
+            "jmp {target}",
+            ".cfi_endproc",
+            inner = const core::mem::offset_of!(crate::guard::Record, inner),
+            word = const core::mem::offset_of!(crate::guard::Record, word),
+            copy = const crate::api::glibc::COPIES + 8 * $kind,
+            target = sym $target,
+        )
+    };
+}
+
 /// Adds the stack pointer and the return address behind 0, 1, 2 or 3 arguments.
 macro_rules! add_frame_and_caller {
     ($target:path, 0) => { add_frame_and_caller!(@ $target, "rdi", "rsi") };

@@ -52,6 +52,9 @@ pub(super) struct Activation {
     innermost: Cell<Callback>,
 }
 
+/// Where in an activation the copies are, for the stubs that give their addresses.
+pub(crate) const COPIES: usize = core::mem::offset_of!(Activation, copies);
+
 /// A callback that has not returned.
 struct Running {
     /// What stood in the variables when it was called; of the outermost, the activation knows.
@@ -327,7 +330,8 @@ impl Activation {
         } else {
             self.compare_with_loan(block)
         };
-        if !matches!(answer, Answer::Loan) {
+        // One that lies inside it says itself that the loan is used; glibc's header will say so of the loan.
+        if matches!(answer, Answer::Known | Answer::Other) {
             self.lend(core::ptr::null_mut());
         }
         (block, answer)

@@ -188,6 +188,7 @@ pub(super) fn current(kind: usize) -> Callback {
     if let Some(record) = guard::known() {
         activation::notice_left(record);
     }
+    variables::notice_allocation();
     variables::current(kind)
 }
 
@@ -407,7 +408,7 @@ pub(super) fn initial(kind: usize) -> Callback {
     }
 }
 
-/// What the initial functions do first: they take themselves out, all of them.
+/// What the initial functions do where a program has put them in again: they take themselves out, all of them.
 fn take_initial_out(frame: usize) {
     for kind in [MALLOC, REALLOC, MEMALIGN] {
         let place = super::variable(kind, frame);

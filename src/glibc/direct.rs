@@ -3,8 +3,8 @@
 //! The usual cases only: a callback that is called for the program, and the call by which it passes that on. What happens
 //! seldom is left to the full way, which does the same: `dispatch`, with the interceptor of `callbacks`.
 
-use super::activation::{self, Activation, Task};
-use super::{FREE, MALLOC, Values, callbacks, set, variables};
+use super::activation::{self, Activation, Answer, First, Task};
+use super::{Callback, FREE, MALLOC, Values, callbacks, set, variables};
 use crate::backend;
 use crate::chain;
 use crate::dispatch::{self, Request};
@@ -13,19 +13,22 @@ use crate::ownership::{self, Mark};
 use core::ffi::c_void;
 use core::sync::atomic::Ordering;
 
-/// The activation of the callback that makes a call: from below the program's call, and with hooks not suspended.
+/// The activation of the callback that makes a call, and whether the call is a usual one: from below the program's call,
+/// and with hooks not suspended.
 #[inline(always)]
-fn of_caller(record: &Record, frame: usize) -> Option<&Activation> {
+fn of_caller(frame: usize) -> Option<(&'static Activation, bool)> {
+    let record = guard::known()?;
+    let activation = Activation::of(record)?;
     // ORDERING [none]: Relaxed. Written by this thread.
     let word = record.word.load(Ordering::Relaxed);
-    Activation::of(record).filter(|_| frame < word && record.suspensions() == 0)
+    Some((activation, frame < word && record.suspensions() == 0))
 }
 
 pub(crate) unsafe extern "C" fn malloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
-    let Some(activation) = guard::known().and_then(|record| of_caller(record, frame)) else {
+    let Some((activation, is_usual)) = of_caller(frame) else {
         return first_malloc(requested, frame, caller);
     };
-    if !activation.is_out(MALLOC) {
+    if !is_usual || !activation.is_out(MALLOC) {
         return full_malloc(requested, frame, caller);
     }
     // SAFETY: resolved before any entry point leads here.
@@ -60,26 +63,45 @@ fn first_malloc(requested: usize, frame: usize, caller: usize) -> *mut c_void {
     set::see(&values);
     let request = Request::Malloc { bytes: requested };
     let (block, answer) = usual.run(&task(callback, request, caller, values));
-    let given = || usual.given();
-    // SAFETY: nothing but the backend stands behind the callback.
-    let block =
-        unsafe { callbacks::made(Some(record), dispatch::end(), callback, request, block, answer, given) };
+    let block = match answer {
+        Answer::Known => block,
+        Answer::Loan if !set::are_any() => block,
+        Answer::InsideLoan if set::own_at_once(MALLOC, callback, block, record) => block,
+        _ => made(record, callback, request, block, answer, usual),
+    };
     drop(section);
     record.set_errno(if block.is_null() { libc::ENOMEM } else { errno });
     block
 }
 
+/// The callback has returned a block of its own, and its set is not known yet or there is more to be noted.
+#[cold]
+#[inline(never)]
+fn made(
+    record: &Record,
+    callback: Callback,
+    request: Request,
+    block: *mut c_void,
+    answer: Answer,
+    usual: First<'_>,
+) -> *mut c_void {
+    let (next, given) = (dispatch::end(), || usual.given());
+    // SAFETY: nothing but the backend stands behind the callback.
+    unsafe { callbacks::made(Some(record), next, callback, request, block, answer, given) }
+}
+
 #[inline(always)]
-fn task(callback: super::Callback, request: Request, caller: usize, values: Values) -> Task<'static> {
+fn task(callback: Callback, request: Request, caller: usize, values: Values) -> Task<'static> {
     let caller = core::ptr::without_provenance(caller);
     Task { callback, request, caller, values, next: dispatch::end(), owner: None }
 }
 
 pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: usize) {
-    let Some(activation) = guard::known().and_then(|record| of_caller(record, frame)) else {
+    let Some((activation, is_usual)) = of_caller(frame) else {
         return first_free(block, frame, caller);
     };
-    if block.is_null()
+    if !is_usual
+        || block.is_null()
         || !activation.is_out(FREE)
         || !ownership::all_in_table()
         || !activation.is_for_backend(block)

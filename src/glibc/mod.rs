@@ -31,6 +31,7 @@ use crate::guard;
 use crate::registry;
 use crate::sys::{self, elf, heap};
 use activation::Activation;
+pub(crate) use activation::COPIES;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 

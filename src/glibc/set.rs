@@ -7,7 +7,7 @@
 use super::{Callback, MALLOC, MEMALIGN, NOBODY, REALLOC, Values, callbacks};
 use crate::chain::{Hook, Table};
 use crate::guard::{self, Record};
-use crate::ownership;
+use crate::ownership::{self, Mark};
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
 use crate::sys::find;
@@ -53,8 +53,8 @@ fn key(values: &Values) -> Callback {
 /// known: whoever puts callbacks in or takes them out does so with one variable after the other.
 #[inline(always)]
 pub(super) fn see(values: &Values) {
-    let is_known = |set: &&Set| values.iter().enumerate().all(|(kind, &value)| set.callback(kind) == value);
-    if are_any() && !SETS.iter().any(|set| is_known(&set)) {
+    let Some(latest) = SETS.iter().next() else { return };
+    if values.iter().enumerate().any(|(kind, &value)| latest.callback(kind) != value) {
         see_others(*values);
     }
 }
@@ -135,6 +135,17 @@ pub(super) fn own_as_mixed(kind: usize, callback: Callback, block: *mut c_void) 
         set.own(block, record);
     }
     owner.is_some()
+}
+
+/// Has the set of a callback own a new block, where that takes nothing but to note it; false where more is to be done.
+#[inline(always)]
+pub(super) fn own_at_once(kind: usize, callback: Callback, block: *mut c_void, record: &Record) -> bool {
+    let Some(set) = SETS.iter().next().filter(|set| set.callback(kind) == callback) else { return false };
+    let Some(mark) = Mark::of(block).filter(|_| record.can_count()) else { return false };
+    mark.set(set.list);
+    // SAFETY: just seen.
+    unsafe { record.count_at_once(set.list, 1) };
+    true
 }
 
 /// The set of a callback that has returned a block of the backend's.

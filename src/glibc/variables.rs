@@ -11,7 +11,7 @@
 use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, Values, callbacks, windows};
 use crate::sys::{self, elf};
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 pub(super) type Variable = AtomicPtr<()>;
 
@@ -87,11 +87,37 @@ pub(super) fn in_plain_memory() -> Option<Values> {
     is_plain_memory().then(|| core::array::from_fn(|kind| place(kind).load(Ordering::Relaxed)))
 }
 
-/// Until the first allocation the variables hold functions, as in glibc, which take themselves out when they are called.
+/// Whether the variables were filled with functions, and no allocation has come since.
+static FILLED: AtomicBool = AtomicBool::new(false);
+
+/// Until the first allocation the variables hold functions, as in glibc.
 pub(super) fn fill_with_initial() {
     for kind in [MALLOC, REALLOC, MEMALIGN] {
         // ORDERING [none]: Relaxed. The program has not asked for the variable yet.
         place(kind).store(callbacks::initial(kind), Ordering::Relaxed);
+    }
+    // ORDERING [none]: Relaxed. As above.
+    FILLED.store(true, Ordering::Relaxed);
+}
+
+/// An allocation has come: the functions go where they stand still, as glibc's took themselves out when called first.
+#[inline(always)]
+pub(super) fn notice_allocation() {
+    // ORDERING [none]: Relaxed. The first call of each thread comes by here.
+    if FILLED.load(Ordering::Relaxed) {
+        take_initial_out();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn take_initial_out() {
+    // ORDERING [none]: Relaxed. As above.
+    FILLED.store(false, Ordering::Relaxed);
+    for kind in [MALLOC, REALLOC, MEMALIGN] {
+        let (from, to) = (callbacks::initial(kind), NOBODY);
+        // ORDERING [none]: Relaxed and Relaxed. The program's variable.
+        let _ = place(kind).compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
