@@ -337,6 +337,168 @@ fn blocks_from_the_allocator_below_are_its_own() {
     assert_eq!(run(&mut Command::new(program)), fine(said));
 }
 
+/// The old form and glibc's own are in [`says_as_under_libc_malloc_debug`]; here a source with the header, and one that declares
+/// the variables itself, linked in each way.
+fn says_in_every_form(name: &str, options: &[&str], said: &Outcome) {
+    let output = format!("{name}{}", options.concat());
+    for link in [Link::Shared, Link::Archive, Link::Static] {
+        let program = with_header(name, &format!("{output}-{link:?}"), link).args(options).run();
+        assert_eq!(&run(&mut Command::new(program)), said, "{output}, header, {link:?}");
+        let program = with_header(name, &format!("{output}-plain-{link:?}"), link);
+        let program = program.arg("-DMEMHOOK_PLAIN_VARIABLES").args(options).run();
+        assert_eq!(&run(&mut Command::new(program)), said, "{output}, plain variables, {link:?}");
+    }
+}
+
+#[test]
+fn r6_pool_that_stays_in_gets_its_own_blocks_back_and_no_others() {
+    for header in [&[][..], &["-DHEADER"]] {
+        for (each, said) in [(&[][..], "inner 3, freed 101"), (&["-DEACH"], "inner 300, freed 299")] {
+            let options = [header, each].concat();
+            let old_said = fine(&format!("foreign 0, {said}, kept is the pool's: yes\n"));
+            let output = format!("pool{}", options.concat());
+            let program = old("glibc_pool.c", &output).args(&options).run();
+            let reference = preloaded(Path::new("libc_malloc_debug.so.0"), &program);
+            assert!(
+                reference == old_said || reference.stderr.contains("cannot be preloaded"),
+                "{reference:?}"
+            );
+            assert_eq!(preloaded(&library(), &program), old_said, "{output}");
+            says_in_every_form("glibc_pool.c", &options, &old_said);
+        }
+    }
+}
+
+#[test]
+fn r6_pool_whose_callbacks_call_one_another_is_right_with_threads() {
+    let said = fine("bad 0\n");
+    says_in_every_form("glibc_nests.c", &["-pthread"], &said);
+    says_as_under_libc_malloc_debug("glibc_nests.c", "nests", said);
+}
+
+#[test]
+fn r6_callback_may_allocate_any_number_of_blocks_beside_the_one_that_it_passes_on() {
+    for options in [&[][..], &["-DGUARD"]] {
+        let said = fine(&"mallocs 100, frees 100, after 0\n".repeat(4));
+        let output = format!("scratch{}", options.concat());
+        let program = old("glibc_scratch.c", &output).args(options).run();
+        let reference = preloaded(Path::new("libc_malloc_debug.so.0"), &program);
+        assert!(reference == said || reference.stderr.contains("cannot be preloaded"), "{reference:?}");
+        assert_eq!(preloaded(&library(), &program), said, "{output}");
+        says_in_every_form("glibc_scratch.c", options, &said);
+    }
+}
+
+#[test]
+fn callback_that_takes_itself_out_and_throws_is_out() {
+    let said = fine("called 1, caught 1, out: yes, called 2\n");
+    for link in [Link::Shared, Link::Archive] {
+        let program = with_header("glibc_throws.cpp", &format!("throws-{link:?}"), link).run();
+        assert_eq!(run(&mut Command::new(program)), said, "{link:?}");
+    }
+    says_as_under_libc_malloc_debug("glibc_throws.cpp", "throws", said);
+}
+
+/// The plugin of glibc_answers.c as an old object, and compiled with the header.
+fn answering_plugins(output: &str, options: &[&str]) -> [PathBuf; 2] {
+    let folder = folder(&format!("glibc-answers-{output}"));
+    let before = compile(&source("glibc_answers.c"), &folder.join("old.so"), Link::None);
+    let before = before.arg("-DOLD").arg("-shared").arg("-fPIC").args(options).run();
+    let now = compile(&source("glibc_answers.c"), &folder.join("new.so"), Link::Plugin);
+    [before, now.arg("-include").arg("memhook/glibc.h").args(options).run()]
+}
+
+/// By RTLD_NEXT and RTLD_DEEPBIND an old plugin reaches the C library past us; for one that was linked with us, we come first.
+fn answers_and_is_unloaded(output: &str, options: &[&str]) {
+    let [before, now] = answering_plugins(output, options);
+    let folder = folder(&format!("glibc-answers-user-{output}"));
+    let program = compile(&source("glibc_answers_user.c"), &folder.join("user"), Link::None).run();
+    let lines = ["0: 100 and 50, gone\n", "1: 100 and 50, gone\n", "2: 100 and 50, gone\n"];
+    let mut command = Command::new(&program);
+    let old = run(command
+        .args(["3".as_ref(), before.as_os_str()])
+        .env("LD_PRELOAD", library())
+        .env("MEMHOOK", "glibc"));
+    assert_eq!(old, fine(&lines.concat()), "{output}, old");
+    let new = run(Command::new(&program).args(["1".as_ref(), now.as_os_str()]).env("LD_PRELOAD", library()));
+    assert_eq!(new, fine(lines[0]), "{output}, header");
+}
+
+#[test]
+fn r6_blocks_of_the_c_library_are_not_the_callbacks_own_whatever_way_they_came() {
+    answers_and_is_unloaded("as-they-are", &[]);
+}
+
+/// What glibc could not do: its program ended at the first block that was given back later.
+#[test]
+fn r6_callbacks_are_not_called_for_their_blocks_after_their_object_was_unloaded() {
+    answers_and_is_unloaded("header", &["-DHEADER"]);
+}
+
+#[test]
+fn sources_that_cannot_do_with_macros_have_the_variables_themselves() {
+    for form in 1..=6 {
+        let said = if form < 5 { "before no, seen 1\n" } else { "before yes, seen 1\n" };
+        for link in [Link::Shared, Link::Archive, Link::Static] {
+            // A fully static program that defines the variable itself has it twice.
+            if form == 5 && link != Link::Shared {
+                continue;
+            }
+            let folder = folder(&format!("glibc-plain-{form}-{link:?}"));
+            let mut build = compile(&source("glibc_plain.c"), &folder.join("plain"), link);
+            if form == 3 || form == 4 {
+                build = build.arg("-DMEMHOOK_PLAIN_VARIABLES").arg("-include").arg("memhook/glibc.h");
+            }
+            let program = build.arg(format!("-DFORM={form}")).arg("-Wno-nested-externs").run();
+            assert_eq!(run(&mut Command::new(program)), fine(said), "form {form}, {link:?}");
+        }
+    }
+}
+
+/// A source that takes the variables without volatile, with the header.
+#[test]
+fn header_declares_without_volatile_where_asked_to() {
+    let program = with_header("glibc_plain.c", "without-volatile", Link::Shared);
+    let program = program.arg("-DFORM=1").arg("-D__MALLOC_HOOK_VOLATILE=").run();
+    assert_eq!(run(&mut Command::new(program)), fine("before no, seen 1\n"));
+}
+
+/// The programs that Autoconf's AC_CHECK_FUNCS and AC_CHECK_LIB and CMake's check_function_exists and
+/// check_variable_exists compile to see whether there is such a name, reduced.
+#[test]
+fn configure_scripts_find_the_variables() {
+    let autoconf_function = "\
+#define NAME innocuous_NAME\n#include <limits.h>\n#undef NAME\nchar NAME (void);\nint main (void)\n{\nreturn NAME ();\n}\n";
+    let autoconf_library = "char NAME (void);\nint main (void)\n{\nreturn NAME ();\n}\n";
+    let cmake_function =
+        "char NAME(void);\nint main(int ac, char* av[]){NAME();if(ac > 1000){return *av[0];}return 0;}\n";
+    let cmake_variable = "extern int NAME;\nint main(void){int* p;p = &NAME;return *p;}\n";
+    let folder = folder("glibc-configure");
+    let names =
+        ["__malloc_hook", "__realloc_hook", "__memalign_hook", "__free_hook", "__after_morecore_hook"];
+    for name in names.into_iter().chain(["__malloc_initialize_hook"]) {
+        let checks = [
+            ("autoconf-function", autoconf_function, true),
+            ("autoconf-function", autoconf_function, false),
+            ("autoconf-library", autoconf_library, false),
+            ("cmake-function", cmake_function, false),
+            ("cmake-variable", cmake_variable, false),
+        ];
+        for (check, text, header) in checks {
+            let from = folder.join(format!("{check}.c"));
+            std::fs::write(&from, text.replace("NAME", name)).unwrap();
+            for link in [Link::Shared, Link::Archive] {
+                // As a configure script calls the compiler, which warns and is not asked to stop at that.
+                let mut build = compile(&from, &folder.join("check"), link).arg("-w");
+                if header {
+                    build = build.arg("-include").arg("memhook/glibc.h");
+                }
+                build.run();
+            }
+        }
+    }
+}
+
 /// What `<malloc.h>` declared up to glibc 2.23, `__malloc_initialize_hook` included, and with less later.
 const OLD_MALLOC_H: &str = "\
 #include_next <malloc.h>

@@ -156,7 +156,7 @@ impl Build {
     }
 
     /// Adds compiler options.
-    pub fn args<const N: usize>(mut self, args: [&str; N]) -> Build {
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Build {
         self.command.args(args);
         self
     }

@@ -19,6 +19,9 @@ pub(super) type Variable = AtomicPtr<()>;
 static OWN: [Variable; 4] = [const { AtomicPtr::new(NOBODY) }; 4];
 /// The plain memory. Null where nobody refers to it: then `OWN` are the process's variables.
 static PLACES: [AtomicPtr<Variable>; 4] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 4];
+/// The C library's own plain memory, where that is another: an old object that is opened with RTLD_DEEPBIND has that one.
+/// Null where there is none.
+static OF_LIBC: [AtomicPtr<Variable>; 4] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 4];
 /// `__after_morecore_hook`: kept, and never called, as in glibc since 2.34.
 static AFTER_MORECORE: Variable = AtomicPtr::new(NOBODY);
 
@@ -43,6 +46,24 @@ pub(super) fn in_plain(kind: usize) -> &'static Variable {
     // SAFETY: where a loaded object, which is not unloaded, has the variable: all are there (invariant 1), or the
     // caller would not ask.
     unsafe { &*plain }
+}
+
+/// What stands in plain memory now.
+#[inline(always)]
+pub(super) fn read_plain(kind: usize) -> Callback {
+    // ORDERING [none]: Relaxed. The program's variable: its own synchronisation orders it.
+    let now = in_plain(kind).load(Ordering::Relaxed);
+    if now.is_null() { read_of_libc(kind) } else { now }
+}
+
+#[inline(always)]
+fn read_of_libc(kind: usize) -> Callback {
+    // ORDERING [none]: Relaxed. Invariant 1.
+    let second = OF_LIBC.get(kind).map_or(core::ptr::null_mut(), |place| place.load(Ordering::Relaxed));
+    // SAFETY: null, or the C library's variable.
+    let second = unsafe { second.as_ref() };
+    // ORDERING [none]: Relaxed. As in `read_plain`.
+    second.map_or(NOBODY, |variable| variable.load(Ordering::Relaxed))
 }
 
 /// `__after_morecore_hook`.
@@ -83,8 +104,7 @@ fn own(kind: usize) -> Callback {
 
 /// What stands in the plain memory itself; `None` where the variables are none.
 pub(super) fn in_plain_memory() -> Option<Values> {
-    // ORDERING [none]: Relaxed. The program's variable.
-    is_plain_memory().then(|| core::array::from_fn(|kind| place(kind).load(Ordering::Relaxed)))
+    is_plain_memory().then(|| core::array::from_fn(read_plain))
 }
 
 /// Whether the variables were filled with functions, and no allocation has come since.
@@ -184,9 +204,16 @@ pub(super) fn find_plain_memory(anyway: bool) -> bool {
     // ORDERING [none]: Relaxed. Read by this thread, and by others once a hook is published.
     INITIALIZE_PLACE.store(search.initialize, Ordering::Relaxed);
     if search.referred {
-        for (to, place) in PLACES.iter().zip(search.places) {
+        let second = search.of_libc.iter().zip(search.places).map(|(&second, first)| {
+            if core::ptr::eq(second, first) { core::ptr::null_mut() } else { second }
+        });
+        for ((to_first, to_second), (first, second)) in
+            PLACES.iter().zip(&OF_LIBC).zip(search.places.into_iter().zip(second))
+        {
             // ORDERING [none]: Relaxed. As above.
-            to.store(place, Ordering::Relaxed);
+            to_second.store(second, Ordering::Relaxed);
+            // ORDERING [none]: Relaxed. As above.
+            to_first.store(first, Ordering::Relaxed);
         }
     }
     search.referred
@@ -204,6 +231,8 @@ struct Search {
     is_program: bool,
     /// The first definition of each.
     places: [*mut Variable; 4],
+    /// The C library's.
+    of_libc: [*mut Variable; 4],
     initialize: *mut (),
     /// An object refers to one of them, or the program defines one.
     referred: bool,
@@ -216,6 +245,7 @@ impl Default for Search {
         Search {
             is_program: true,
             places: [core::ptr::null_mut(); 4],
+            of_libc: [core::ptr::null_mut(); 4],
             initialize: core::ptr::null_mut(),
             referred: false,
             served: false,
@@ -238,6 +268,9 @@ impl Search {
         if object.function(c"__libc_malloc").is_some() {
             // Up to 2.33 the variables had no old version only.
             self.served |= variables.iter().flatten().any(|(_, old)| !old);
+            self.of_libc = variables.map(|variable| {
+                variable.map_or(core::ptr::null_mut(), |(address, _)| address as *mut Variable)
+            });
             return;
         }
         if self.initialize.is_null() {

@@ -17,7 +17,7 @@
 //! | `out`    | `note_all` Release        | `inside_seldom` Acquire  | what was noted, before the callback puts itself in again |
 
 use super::activation;
-use super::variables::{self, Variable};
+use super::variables::{Variable, read_plain};
 use super::{Callback, NOBODY, Values};
 use crate::guard::{self, Record};
 use core::cell::Cell;
@@ -26,16 +26,10 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
 /// The last callback seen in each variable.
 static LAST: [Variable; 4] = [const { AtomicPtr::new(NOBODY) }; 4];
 
-#[inline(always)]
-fn read(kind: usize) -> Callback {
-    // ORDERING [none]: Relaxed. The program's variable: its own synchronisation orders it.
-    variables::in_plain(kind).load(Ordering::Relaxed)
-}
-
 /// What a call meets that comes from outside all callbacks.
 #[inline(always)]
 pub(super) fn value_outside(kind: usize) -> Callback {
-    let now = read(kind);
+    let now = read_plain(kind);
     let Some(last) = LAST.get(kind) else { return now };
     // ORDERING [none]: Relaxed. A function of the program, which was there before its address was.
     let before = last.load(Ordering::Relaxed);
@@ -51,7 +45,7 @@ fn changed(kind: usize, last: &Variable, before: Callback, now: Callback) -> Cal
         return now;
     }
     if !is_one() {
-        let now = read(kind);
+        let now = read_plain(kind);
         if now.is_null() {
             // ORDERING [none]: Relaxed and Relaxed. As above.
             let _ = last.compare_exchange(before, NOBODY, Ordering::Relaxed, Ordering::Relaxed);
@@ -59,7 +53,7 @@ fn changed(kind: usize, last: &Variable, before: Callback, now: Callback) -> Cal
         return now;
     }
     // The window's end may have come meanwhile.
-    match read(kind) {
+    match read_plain(kind) {
         now if now.is_null() => before,
         now => now,
     }
@@ -118,7 +112,7 @@ fn enter_second(own: *mut ()) {
 /// What stands in a variable for a call that a callback makes, whose variables held `given` when it was called.
 #[inline(always)]
 pub(super) fn value_inside(kind: usize, running: Callback, given: &Cell<Values>) -> Callback {
-    let now = read(kind);
+    let now = read_plain(kind);
     let before = given.get().get(kind).copied().unwrap_or(NOBODY);
     if before.is_null() || now.is_null() && is_last_noted(kind, running, before) {
         return now;
@@ -166,8 +160,7 @@ fn is_last_noted(kind: usize, running: Callback, taken_out: Callback) -> bool {
 #[inline(never)]
 fn note_all(kind: usize, running: Callback, given: &Values) {
     for (i, &before) in given.iter().enumerate() {
-        // ORDERING [none]: Relaxed. The program's variable.
-        let now = variables::place(i).load(Ordering::Relaxed);
+        let now = read_plain(i);
         if !before.is_null() && now != before {
             note(pair(running, before));
             note(pair(NOBODY, before));
