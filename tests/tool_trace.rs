@@ -911,3 +911,16 @@ fn real_programs_are_traced() {
         }
     }
 }
+
+/// The first call comes from the C library's own start there, before its table of objects can be asked.
+#[test]
+fn static_programs_are_traced_from_their_first_call() {
+    let folder = folder("trace_static");
+    let program = compile(&source("tool_victim"), &folder.join("victim"), Link::Static).run();
+    for words in ["trace=text", "trace=binary,binary,unwind:8"] {
+        let outcome = run(Command::new(&program).env("MEMHOOK", words).current_dir(&folder));
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, "failed 0, first 0\n"), "{words}");
+    }
+    assert!(fs::read_to_string(folder.join("text")).unwrap().starts_with("= Start\n@ "));
+    assert!(Trace::open(&folder.join("binary")).unwrap().count() > 2000);
+}

@@ -246,8 +246,7 @@ pub(crate) fn peek(from: usize, to: &mut [u8]) -> usize {
     checked(unsafe { raw(libc::SYS_process_vm_readv, [tid, own, 1, other, 1, 0]) }).unwrap_or(0)
 }
 
-#[allow(dead_code, reason = "for the tools that write files")]
-/// The path of the executable, not ended by NUL; how many bytes it has, 0 where it cannot be had.
+/// The path of what the kernel calls this process's executable, not ended by NUL; how many bytes it has, 0 where it cannot be had.
 pub(crate) fn executable(buffer: &mut [u8]) -> usize {
     let (at, len) = (buffer.as_mut_ptr() as usize, buffer.len());
     // The first leads nowhere once the process's first thread has ended.

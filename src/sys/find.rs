@@ -5,6 +5,7 @@
 //! objects are found that were there when [`prepare`] was called.
 
 use super::elf::{Dynamic, Object, for_each_object, is_among_first};
+use super::program;
 use super::weak;
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int};
@@ -47,7 +48,12 @@ pub(crate) struct Found {
 
 type Find = unsafe extern "C" fn(*const u8, *mut Answer) -> c_int;
 
+/// The loader's function, where it has one. That of a static program is of no use before it is initialised, which makes
+/// allocation calls itself.
 fn loader() -> Option<Find> {
+    if program::is_static() {
+        return None;
+    }
     let function = weak!(_dl_find_object);
     // SAFETY: null, or glibc's function, which has this type.
     unsafe { core::mem::transmute::<*const (), Option<Find>>(function) }
@@ -195,7 +201,7 @@ impl Found {
             // SAFETY: the loader's string, which lives as long as the object.
             unsafe { CStr::from_ptr(self.name) }
         };
-        if own.is_empty() { program() } else { own.to_bytes() }
+        if own.is_empty() { started_as() } else { own.to_bytes() }
     }
 
     /// Whether this is the program itself.
@@ -211,7 +217,7 @@ impl Found {
 }
 
 /// The name by which the program was started; empty before the C library knows it.
-fn program() -> &'static [u8] {
+fn started_as() -> &'static [u8] {
     let variable = weak!(program_invocation_name).cast::<*const c_char>();
     if variable.is_null() {
         return &[];

@@ -46,8 +46,8 @@ const MOST: usize = 224;
 
 /// Says on standard error why a tool cannot do its work.
 fn say(parts: &[&[u8]]) {
-    let mut buffer = [0u8; LINE];
-    let mut line = Text::cut(&mut buffer);
+    let mut buffer = [0u8; LINE + 1];
+    let mut line = Text::cut(buffer.get_mut(..LINE).unwrap_or(&mut []));
     line.add(b"memhook: ");
     let fits = line.bytes().len() + parts.iter().map(|part| part.len()).sum::<usize>() <= LINE;
     for part in parts {
@@ -57,8 +57,9 @@ fn say(parts: &[&[u8]]) {
         };
     }
     // One write, so that lines of threads and processes do not mix; a cut one ends all the same.
-    let mut whole = [0u8; LINE + 1];
-    let mut all = Text::cut(&mut whole);
-    all.add(line.bytes()).add(b"\n");
-    sys::write_error(all.bytes());
+    let len = line.bytes().len();
+    if let Some(end) = buffer.get_mut(len) {
+        *end = b'\n';
+    }
+    sys::write_error(buffer.get(..=len).unwrap_or(&[]));
 }

@@ -8,6 +8,7 @@ use super::origin::{Code, file_name};
 use super::settings;
 use super::*;
 use crate::api::diagnose::memhook_entry_name;
+use crate::sys::paged::Paged;
 use crate::sys::{self, stack};
 use core::ffi::CStr;
 
@@ -22,6 +23,8 @@ pub(super) enum Finder<'a> {
 
 /// As long as a message gets; longer ones are cut.
 const LONGEST: usize = 4096;
+/// The same where there is no memory for it.
+const WITHOUT_MEMORY: usize = 128;
 
 /// Says it.
 #[cold]
@@ -30,8 +33,8 @@ pub(super) fn deliver(fault: &Fault, finder: Finder) {
     let (handler, user) = settings::handler();
     let status = settings::status();
     let action = if status.is_some() { 0 } else { settings::action() };
-    let mut room = [0; LONGEST];
-    let mut text = Text::cut(&mut room);
+    let (mut pages, mut shorter) = (Paged::<[u8; LONGEST]>::zero(), [0; WITHOUT_MEMORY]);
+    let mut text = Text::cut(pages.as_deref_mut().map_or(&mut shorter[..], |whole| whole));
     if action & MEMHOOK_CHECK_MESSAGE != 0 || handler.is_some() {
         let code = Code::now();
         describe(&mut text, fault, &code);

@@ -61,7 +61,6 @@ pub(super) fn start(path: &[u8], options: &memhook_trace_options) -> Result<memh
     let trace = Trace::take()?;
     // SAFETY: taken by us alone, and not registered (invariant 2).
     let settings = unsafe { &mut *trace.settings.get() };
-    settings.pattern = [0; LONGEST];
     settings.pattern.iter_mut().zip(path).for_each(|(to, from)| *to = *from);
     settings.len = path.len();
     settings.flags = options.flags;

@@ -4,7 +4,7 @@
 //! there, so what stands in the file is readable whenever the process ends. See docs/TRACE-FORMAT.md.
 
 use super::output::{Output, Way};
-use crate::sys::{file, pages, thread, ticks};
+use crate::sys::{pages, thread, ticks};
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// What each chunk begins with.
@@ -259,9 +259,4 @@ impl Head {
         numbers.iter().for_each(|number| add(&number.to_le_bytes()));
         hash
     }
-}
-
-/// The path of the executable, into `to`; how many bytes it has.
-pub(super) fn executable(to: &mut [u8]) -> usize {
-    file::executable(to)
 }

@@ -114,11 +114,11 @@ impl Output {
     pub(super) unsafe fn open(&self, pattern: &Pattern, first: u64) -> Result<(), i32> {
         // SAFETY: the caller's contract.
         let known = unsafe { &mut *self.known.get() };
-        known.path = Path::new();
+        known.path.clear();
         let folder = if pattern.forked { Folder::open(&known.folder) } else { Folder::CURRENT };
         let fd = open_by(pattern, &folder, &mut known.path)?;
         if !pattern.forked {
-            known.folder = Folder::current();
+            Folder::current(&mut known.folder);
         }
         let status = file::status(fd).inspect_err(|_| file::close(fd))?;
         known.identity = status.identity;
@@ -246,13 +246,10 @@ impl Folder {
     /// Where the program is at this moment.
     const CURRENT: Folder = Folder(libc::AT_FDCWD);
 
-    /// The path of that; empty where there is none.
-    fn current() -> Path {
-        let (mut name, mut path) = ([0; 4096], Path::new());
-        let len = file::current_folder(&mut name);
+    /// The path of that, into `path`; empty where there is none.
+    fn current(path: &mut Path) {
         // Too long or unknown, it is none.
-        let _ = path.copy(name.get(..len).unwrap_or(&[]));
-        path
+        let _ = path.fill(file::current_folder);
     }
 
     /// The folder of this path; the current one where it is not to be had.

@@ -7,6 +7,7 @@ use super::reading::Reading;
 use super::sums::Sums;
 use crate::scratch;
 use crate::sys::kept::{Kept, is_terminal};
+use crate::sys::paged::Paged;
 use crate::sys::process_id;
 use crate::text::{Field, Text};
 use crate::tools::path::Path;
@@ -40,8 +41,7 @@ impl Target {
     }
 
     fn open(&self) -> Result<Kept, i32> {
-        let mut path = Path::new();
-        Path::open_at_end(self.pattern(), &mut path).map(Kept::keep)
+        Path::open_at_end(self.pattern(), &mut *Path::paged()?).map(Kept::keep)
     }
 
     fn pattern(&self) -> &[u8] {
@@ -144,8 +144,8 @@ impl Lines<'_> {
 
 /// Writes a report to a descriptor. An error says that it is not whole.
 pub(super) fn write(reading: &Reading, fd: i32) -> Result<(), i32> {
-    let mut buffer = [0; 4096];
-    let mut lines = Lines { text: Text::quietly_to(fd, &mut buffer), colours: is_terminal(fd) };
+    let mut buffer = Paged::<[u8; 4096]>::zero().ok_or(libc::ENOMEM)?;
+    let mut lines = Lines { text: Text::quietly_to(fd, &mut *buffer), colours: is_terminal(fd) };
     summary(&mut lines, reading);
     histogram(&mut lines, reading);
     beyond(&mut lines, reading);

@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn names_of_files() {
-        let mut path = Path::new();
+        let mut path = Path::paged().unwrap();
         assert_eq!(path.expand(b"a%p-%e%%.%n", 7), Ok(()));
         assert_eq!((path.bytes(), path.with_nul()), (&b"a4711-true%.7"[..], &b"a4711-true%.7\0"[..]));
         assert_eq!(path.append(12), Ok(()));
