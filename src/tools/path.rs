@@ -116,14 +116,15 @@ impl Path {
         }
     }
 
-    /// Opens the file that `pattern` names for writing behind what is there; with `%n` a new one always.
-    /// `path` receives the name.
-    pub(super) fn open_at_end(pattern: &[u8], path: &mut Path) -> Result<i32, i32> {
+    /// Opens the file that `pattern` names for writing behind what is there; with `%n` a new one always. `follows`: also
+    /// where a symbolic link leads. `path` receives the name.
+    pub(super) fn open_at_end(pattern: &[u8], path: &mut Path, follows: bool) -> Result<i32, i32> {
         if pattern.windows(2).any(|two| two == b"%n") {
             return Path::create(pattern, path);
         }
         path.expand(pattern, 0)?;
-        file::open(path.with_nul(), libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND, 0o666)
+        let how = if follows { 0 } else { libc::O_NOFOLLOW };
+        file::open(path.with_nul(), libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | how, 0o666)
     }
 
     /// The name.

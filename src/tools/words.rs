@@ -75,7 +75,12 @@ fn tool(name: &[u8]) -> Option<&'static Tool> {
 /// Whether all words are right. What is wrong is said. Not a part of `begin`, whose frame lies below the tools' starts.
 #[inline(never)]
 fn is_right(text: &'static [u8]) -> bool {
-    for (name, settings) in words(text) {
+    for (number, (name, settings)) in words(text).enumerate() {
+        if words(text).take(number).any(|word| word == (name, settings)) {
+            let equals: &[u8] = if settings.is_empty() { b"" } else { b"=" };
+            say(&[b"MEMHOOK: '", name, equals, settings, b"' is there twice"]);
+            return false;
+        }
         let Some(tool) = tool(name) else {
             let mut names: [&[u8]; 2 * TOOLS.len() + 4] = [b""; _];
             let parts = [b"MEMHOOK: there is no tool '", name, b"'; there is: "].into_iter();

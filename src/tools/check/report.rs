@@ -9,7 +9,7 @@ use super::settings;
 use super::*;
 use crate::api::diagnose::memhook_entry_name;
 use crate::sys::paged::Paged;
-use crate::sys::{self, stack};
+use crate::sys::{self, find, stack};
 use core::ffi::CStr;
 
 /// Who found it.
@@ -187,7 +187,16 @@ fn interior(text: &mut Text, fault: &Fault) {
 }
 
 fn foreign(text: &mut Text, fault: &Fault, code: &Code) {
-    text.add(b"foreign pointer: ").hex(fault.given as u64).add(b" is no block of the allocator; it lies ");
+    text.add(b"foreign pointer: ").hex(fault.given as u64).add(b" is no block of the allocator; ");
+    if !code.maps().are_known() {
+        // The dynamic linker knows objects.
+        match find::find(fault.given) {
+            Some(found) => text.add(b"it lies in ").add(file_name(found.name())),
+            None => text.add(b"where it lies is not known, as /proc cannot be read"),
+        };
+        return;
+    }
+    text.add(b"it lies ");
     if stack::holds(fault.given) {
         text.add(b"on this thread's stack");
         return;

@@ -112,9 +112,15 @@ impl Chunks {
         // ORDERING [none]: Relaxed and Relaxed. Who gets which part is all that is decided here.
         let offset = self.position.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_err(|_| 0)?;
         let base = match output.way() {
-            Way::Mapped => output.map(offset, bytes)?,
-            Way::Stream => pages::map(bytes).ok_or(libc::ENOMEM)?,
+            Way::Mapped => output.map(offset, bytes),
+            Way::Stream => pages::map(bytes).ok_or(libc::ENOMEM),
         };
+        let base = base.inspect_err(|_| {
+            let end = offset + bytes as u64;
+            // The file ends before, if nobody has got the next part meanwhile.
+            // ORDERING [none]: Relaxed and Relaxed. As above.
+            let _ = self.position.compare_exchange(end, offset, Ordering::Relaxed, Ordering::Relaxed);
+        })?;
         if bytes > FIRST as usize {
             pages::touch(base, bytes);
         }

@@ -36,12 +36,13 @@ impl Target {
         let mut target = Target { pattern: at, len: pattern.len(), file: None };
         // SAFETY: a fresh block of this length.
         unsafe { at.copy_from_nonoverlapping(pattern.as_ptr(), pattern.len()) };
-        target.file = Some(target.open()?);
+        target.file = Some(target.open(true)?);
         Ok(target)
     }
 
-    fn open(&self) -> Result<Kept, i32> {
-        Path::open_at_end(self.pattern(), &mut *Path::paged()?).map(Kept::keep)
+    /// A fork child's name has been chosen by nobody: a symbolic link there is somebody else's.
+    fn open(&self, is_chosen: bool) -> Result<Kept, i32> {
+        Path::open_at_end(self.pattern(), &mut *Path::paged()?, is_chosen).map(Kept::keep)
     }
 
     fn pattern(&self) -> &[u8] {
@@ -64,7 +65,7 @@ impl Target {
         // A child of fork has a file of its own, if the name says so, which is open as long as it writes.
         let differs = self.pattern().windows(2).any(|two| two == b"%p" || two == b"%n");
         let is_childs = differs && !kept.is_own();
-        let file = if is_childs { self.open() } else { Ok(*kept) };
+        let file = if is_childs { self.open(false) } else { Ok(*kept) };
         match file.and_then(|file| file.fd().map(|fd| (file, fd)).ok_or(libc::EBADF)) {
             Ok((file, fd)) => {
                 if let Err(error) = write(reading, fd) {

@@ -66,7 +66,7 @@ mod tests {
         }
         assert_eq!(Path::create(b"x%n", &mut path), Ok(9));
         assert_eq!(path.bytes(), b"x1");
-        assert_eq!(Path::open_at_end(b"x0", &mut path), Ok(9));
+        assert_eq!(Path::open_at_end(b"x0", &mut path, true), Ok(9));
     }
 
     #[test]
