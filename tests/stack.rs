@@ -99,7 +99,7 @@ fn the_first_call_of_a_process_takes_at_most_4_kib_of_stack() {
         "usage=file:%e.usage,data:%e.data,timer",
         "usage=program:stack_first,signal:USR1",
         "check",
-        "fail=nth:3,object:stack_first",
+        "fail=nth:3,from:stack_first",
         "usage trace=all.trace check fail=nth:1000",
     ] {
         let text = output(Command::new(&program).arg(library()).arg(words).current_dir(&folder));
