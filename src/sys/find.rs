@@ -9,7 +9,7 @@ use super::program;
 use super::weak;
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 core::arch::global_asm!(".weak _dl_find_object", ".weak program_invocation_name");
 
@@ -48,10 +48,23 @@ pub(crate) struct Found {
 
 type Find = unsafe extern "C" fn(*const u8, *mut Answer) -> c_int;
 
+/// Whether the C library has started: constructors run.
+static HAS_STARTED: AtomicBool = AtomicBool::new(false);
+
+unsafe extern "C" fn constructor() {
+    // ORDERING [none]: Relaxed. Of the only thread that there is, or of one that came later.
+    HAS_STARTED.store(true, Ordering::Relaxed);
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: unsafe extern "C" fn() = constructor;
+
 /// The loader's function, where it has one. That of a static program is of no use before it is initialised, which makes
 /// allocation calls itself.
 fn loader() -> Option<Find> {
-    if program::is_static() {
+    // ORDERING [none]: Relaxed. See `constructor`.
+    if !HAS_STARTED.load(Ordering::Relaxed) && program::is_static() {
         return None;
     }
     let function = weak!(_dl_find_object);

@@ -126,8 +126,11 @@ const MAKES: i32 = libc::O_CREAT | libc::O_NONBLOCK | libc::O_NOCTTY;
 fn open_new(folder: &Folder, path: &Path) -> Result<(i32, bool), i32> {
     let fd = high(folder.file(path, libc::O_RDWR | libc::O_EXCL | libc::O_NOFOLLOW | MAKES, 0o666)?);
     file::make_blocking(fd);
-    // Nobody else traces to it: those would have made it.
-    let _ = file::lock(fd);
+    if file::lock(fd) == Err(libc::EWOULDBLOCK) {
+        // Another process that chose the same name has found the file just after we have made it.
+        file::close(fd);
+        return Err(libc::EEXIST);
+    }
     Ok((fd, true))
 }
 
