@@ -672,14 +672,7 @@ fn a_full_disk_ends_the_trace_and_not_the_program() {
             .env_remove("LD_PRELOAD");
         check(&run(&mut command), &path, "the limit on the size of files is reached", 1536 * 512);
     }
-    let disk = folder.join("disk");
-    fs::create_dir(&disk).unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&disk).output();
-    if !mount.is_ok_and(|output| output.status.success()) {
-        println!("skipped: no file system can be mounted here");
-        return;
-    }
-    let result = std::panic::catch_unwind(|| {
+    on_a_disk_of("1m", &folder, |disk| {
         for form in ["", ",binary"] {
             let path = disk.join("t");
             let mut command = preloaded(&program, &folder);
@@ -688,8 +681,99 @@ fn a_full_disk_ends_the_trace_and_not_the_program() {
             fs::remove_file(&path).unwrap();
         }
     });
+}
+
+/// Shows a new file system of this size to `test`, where one can be mounted.
+fn on_a_disk_of(size: &str, folder: &Path, test: impl FnOnce(&Path) + std::panic::UnwindSafe) {
+    let disk = folder.join("disk");
+    fs::create_dir(&disk).unwrap();
+    let how = format!("size={size}");
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &how, "none"]).arg(&disk).output();
+    if !mount.is_ok_and(|output| output.status.success()) {
+        println!("skipped: no file system can be mounted here");
+        return;
+    }
+    let result = std::panic::catch_unwind(|| test(&disk));
     let _ = Command::new("umount").arg(&disk).status();
     result.expect("a full disk");
+}
+
+/// The file that was made for it goes, and is named as it was tried; what the user had is empty and stays.
+#[test]
+fn a_trace_that_cannot_start_leaves_the_disk_to_the_program() {
+    let folder = folder("trace-no-start");
+    let program = program("trace_disk", &folder, &[]);
+    on_a_disk_of("12k", &folder, |disk| {
+        let mine = disk.join("mine");
+        for form in ["", ",binary"] {
+            for (name, tried) in [("%e.t", "trace_disk.t"), ("there", "there")] {
+                fs::write(disk.join("there"), "").unwrap();
+                let word = format!("trace=disk/{name}{form}");
+                let outcome = run(preloaded(&program, &folder).arg(&mine).env("MEMHOOK", &word));
+                let said = format!("memhook: trace: disk/{tried}: no space left on device\n");
+                assert_eq!(outcome.stderr, said, "{word}");
+                assert_eq!(
+                    (outcome.status, outcome.stdout.as_str()),
+                    (0, "wrote 8192, closed 0\n"),
+                    "{word}"
+                );
+                let left: Vec<_> =
+                    fs::read_dir(disk).unwrap().map(|file| file.unwrap().file_name()).collect();
+                assert!(left.len() == 2 && left.contains(&"there".into()), "{word}: {left:?}");
+                assert_eq!(fs::metadata(disk.join("there")).unwrap().len(), 0);
+                fs::remove_file(&mine).unwrap();
+            }
+        }
+    });
+}
+
+/// What it had reserved when it found no more room.
+#[test]
+fn a_trace_that_fills_the_disk_gives_back_what_it_does_not_need() {
+    let folder = folder("trace-gives-back");
+    let program = program("trace_disk", &folder, &[]);
+    on_a_disk_of("600k", &folder, |disk| {
+        for form in ["", ",binary"] {
+            let word = format!("trace=disk/t{form}");
+            let mut command = preloaded(&program, &folder);
+            let outcome = run(command.arg(disk.join("mine")).arg("200000").env("MEMHOOK", &word));
+            assert!(
+                outcome.stderr.starts_with("memhook: trace: disk/t: no space left on device: "),
+                "{outcome:?}"
+            );
+            assert_eq!((outcome.status, outcome.stdout.as_str()), (0, "wrote 8192, closed 0\n"), "{word}");
+            assert!(fs::metadata(disk.join("t")).unwrap().len() > 256 * 1024, "{word}");
+            fs::remove_file(disk.join("t")).unwrap();
+        }
+    });
+}
+
+/// The pattern gives a fork child a name that nobody has looked at: what is there is another's.
+#[test]
+fn fork_children_follow_no_symbolic_link() {
+    let folder = folder("trace-links");
+    let program = program("tools_links", &folder, &[]);
+    for (word, begins) in [
+        ("trace=t.%p", "= Start\n"),
+        ("trace=t.%p,binary", "MHTR"),
+        ("trace=t", "= Start\n"),
+        ("usage=file:t.%p", ""),
+    ] {
+        let folder = folder.join(word.replace('%', ""));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("target"), "precious").unwrap();
+        let outcome = run(preloaded(&program, &folder).arg("t").env("MEMHOOK", word));
+        let (child, status) = outcome.stdout.trim().split_once(' ').expect("two numbers");
+        assert_eq!((outcome.status, status), (0, "0"), "{word}: {}", outcome.stderr);
+        assert_eq!(fs::read_to_string(folder.join("target")).unwrap(), "precious", "{word}");
+        if begins.is_empty() {
+            let said = "memhook: usage: the report comes here, not into its file: it is a symbolic link\n";
+            assert!(outcome.stderr.starts_with(said), "{}", outcome.stderr);
+        } else {
+            let text = fs::read(folder.join(format!("t.{child}.1"))).expect(word);
+            assert!(text.starts_with(begins.as_bytes()), "{word}");
+        }
+    }
 }
 
 #[test]
@@ -910,4 +994,18 @@ fn real_programs_are_traced() {
             assert!(lines > 1000, "{name} {kind}: {lines}");
         }
     }
+}
+
+/// The first call comes from the C library's own start there, before its table of objects can be asked.
+#[test]
+fn static_programs_are_traced_from_their_first_call() {
+    let folder = folder("trace_static");
+    let program = compile(&source("tool_victim"), &folder.join("victim"), Link::Static).run();
+    for words in ["trace=text", "trace=binary,binary,unwind:8"] {
+        let outcome = run(Command::new(&program).env("MEMHOOK", words).current_dir(&folder));
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, "failed 0, first 0\n"), "{words}");
+    }
+    assert!(fs::read_to_string(folder.join("text")).unwrap().starts_with("= Start\n@ "));
+    let (_, events) = read(&folder.join("binary"));
+    assert!(events.len() > 2000, "{}", events.len());
 }

@@ -1,8 +1,9 @@
 //! The tools on top of the hooks: by their functions, and by the environment variable `MEMHOOK`.
 
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use support::{Link, build, compile, expect, folder, library, root, run};
+use support::{Link, build, compile, expect, folder, is_emulated, is_installed, library, root, run};
 
 #[test]
 fn fail_rules_do_what_they_say() {
@@ -412,22 +413,25 @@ fn tools_that_have_no_memory_say_so() {
     let (mut said, mut silent) = (0, 0);
     for megabytes in 24..60 {
         let bytes = megabytes << 17;
-        let mut command = Command::new(&program);
-        let words = "usage=file:u trace=b,binary check=report,short fail=nth:1000000";
-        command.env("LD_PRELOAD", library()).env("MEMHOOK", words).current_dir(&folder);
-        // SAFETY: a system call only, between fork and exec.
-        unsafe {
-            command.pre_exec(move || {
-                let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
-                match libc::setrlimit(libc::RLIMIT_AS, &raw const limit) {
-                    0 => Ok(()),
-                    _ => Err(std::io::Error::last_os_error()),
-                }
-            });
-        }
-        let outcome = run(&mut command);
-        if outcome.status == 127 || outcome.status == -libc::SIGKILL {
-            continue; // not even loaded
+        let with = |words: &str| {
+            let mut command = Command::new(&program);
+            command.env("LD_PRELOAD", library()).env("MEMHOOK", words).current_dir(&folder);
+            // SAFETY: a system call only, between fork and exec.
+            unsafe {
+                command.pre_exec(move || {
+                    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+                    match libc::setrlimit(libc::RLIMIT_AS, &raw const limit) {
+                        0 => Ok(()),
+                        _ => Err(std::io::Error::last_os_error()),
+                    }
+                });
+            }
+            run(&mut command)
+        };
+        let outcome = with("usage=file:u trace=b,binary check=report,short fail=nth:1000000");
+        // Not even loaded: the dynamic linker says so, or ends by SIGSEGV without memory for its own tables.
+        if outcome.status != 0 && outcome.status == with("").status {
+            continue;
         }
         assert_eq!(outcome.status, 0, "{bytes}: {}", outcome.stderr);
         let (own, ours): (Vec<_>, Vec<_>) =
@@ -448,9 +452,13 @@ fn tools_that_have_no_memory_say_so() {
 #[test]
 fn tools_that_there_are_too_many_of_say_so() {
     let many = |word: &str, count: usize| victim("tools-many", &[word].repeat(count).join(" "));
-    let said = many("usage=file:/dev/null", 17);
+    let different = |word: &str, count: usize| {
+        let words: Vec<_> = (1..=count).map(|number| format!("{word},batch:{number}")).collect();
+        victim("tools-many", &words.join(" "))
+    };
+    let said = different("usage=file:/dev/null", 17);
     assert_eq!(said, "memhook: MEMHOOK: usage: not started: there are too many\nfailed 0, first 0\n");
-    let said = many("usage=file:/dev/null,signal:USR2", 2);
+    let said = different("usage=file:/dev/null,signal:USR2", 2);
     assert_eq!(
         said,
         "memhook: MEMHOOK: usage: not started: somebody else has its signal\nfailed 0, first 0\n"
@@ -459,4 +467,90 @@ fn tools_that_there_are_too_many_of_say_so() {
     assert_eq!(said, "memhook: trace: /dev/null: too many traces at once\nfailed 0, first 0\n");
     let said = many("check", 2);
     assert_eq!(said, "memhook: MEMHOOK: check: blocks are being checked already\nfailed 0, first 0\n");
+}
+
+/// Two sessions that count the same, two that report it: a mistake, which is said.
+#[test]
+fn the_same_usage_twice_is_refused() {
+    for (words, said) in [
+        ("usage usage", "memhook: MEMHOOK: 'usage' is there twice\nfailed 0, first 0\n"),
+        (
+            "usage=file:u fail=nth:3 usage=file:u",
+            "memhook: MEMHOOK: 'usage=file:u' is there twice\nfailed 0, first 0\n",
+        ),
+        ("fail=nth:3 fail=nth:5", "failed 2, first 3\n"),
+    ] {
+        assert_eq!(victim("tools-twice", words), said, "{words}");
+    }
+}
+
+/// A command of the shell's in a process without /proc; `None` where there can be none.
+fn without_proc(script: &str) -> Option<Command> {
+    let inside = "mount -t tmpfs none /proc";
+    let can = run(Command::new("unshare").args(["-rm", "sh", "-c", inside])).status == 0;
+    if !can || is_emulated() {
+        println!("skipped: /proc cannot be taken away here");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", &format!("{inside} && {script}")]).env("LIBRARY", library());
+    Some(command)
+}
+
+/// Names of files and of programs are those by which it was started; what check does not know, it says.
+#[test]
+fn tools_know_their_program_without_proc() {
+    if !is_installed("unshare") {
+        return;
+    }
+    let folder = folder("tools-no-proc");
+    let victim = compile(&root().join("tests/c/tool_victim.c"), &folder.join("victim"), Link::None).run();
+    let words =
+        "LD_PRELOAD=$LIBRARY MEMHOOK='trace=%e.%n usage=program:victim,file:%e.usage fail=from:victim,nth:7'";
+    let Some(mut command) = without_proc(&format!("{words} {}", victim.display())) else { return };
+    let outcome = run(command.current_dir(&folder));
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, "failed 1, first 7\n"));
+    assert!(fs::read_to_string(folder.join("victim.0")).unwrap().starts_with("= Start\n"));
+    assert!(fs::read_to_string(folder.join("victim.usage")).unwrap().contains("Memory usage summary:"));
+
+    let faults = compile(&root().join("tests/c/check_faults.c"), &folder.join("faults"), Link::None).run();
+    for (fault, lies) in [
+        ("foreign_static", "it lies in faults"),
+        ("foreign_mapping", "where it lies is not known, as /proc cannot be read"),
+    ] {
+        let words = "LD_PRELOAD=$LIBRARY MEMHOOK=check";
+        let Some(mut command) = without_proc(&format!("{words} {} {fault}", faults.display())) else {
+            return;
+        };
+        let outcome = run(&mut command);
+        let first = outcome.stderr.lines().next().unwrap_or("");
+        assert!(first.ends_with(&format!(" is no block of the allocator; {lies}")), "{}", outcome.stderr);
+    }
+}
+
+/// `ld.so ./program`: the kernel's executable is the dynamic linker then.
+#[test]
+fn the_program_is_no_dynamic_linker() {
+    if is_emulated() {
+        println!("skipped: the linker would be the emulator's argument");
+        return;
+    }
+    let folder = folder("tools-linker");
+    let victim = compile(&root().join("tests/c/tool_victim.c"), &folder.join("victim"), Link::None).run();
+    let bytes = fs::read(&victim).unwrap();
+    let strings = bytes.split(|&byte| byte == 0).filter_map(|text| std::str::from_utf8(text).ok());
+    let linker = strings.map(str::to_owned).find(|text| text.starts_with("/lib") && text.contains("/ld-"));
+    let linker = linker.expect("the program's dynamic linker");
+    let words = "trace=%e.%n trace=binary,binary usage=program:victim,file:%e.usage fail=from:victim,nth:7";
+    let mut command = Command::new(&linker);
+    command.arg("--preload").arg(library()).arg("./victim").env("MEMHOOK", words).current_dir(&folder);
+    let outcome = run(&mut command);
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, "failed 1, first 7\n"));
+    assert!(fs::read_to_string(folder.join("victim.0")).unwrap().starts_with("= Start\n"));
+    assert!(fs::read_to_string(folder.join("victim.usage")).unwrap().contains("Memory usage summary:"));
+    let trace = fs::read(folder.join("binary")).unwrap();
+    let path = victim.display().to_string();
+    let named = trace.windows(path.len()).filter(|part| *part == path.as_bytes()).count();
+    // As the traced program, and as an object with callers in it.
+    assert_eq!(named, 2);
 }

@@ -11,6 +11,11 @@
  * allocator below (the backend) and is seen by no hook. It must return normally. It may call
  * every function of this header, whatever locks the C library holds: none of them takes one.
  *
+ * Stack: every function, and the first allocation call of a process or of a fork child, takes at
+ * most 4 KiB of the caller's stack; an allocation call under any tool at most 2 KiB. What
+ * callbacks take, and what the dynamic linker takes to bind a symbol, comes on top. So tools
+ * start in threads of PTHREAD_STACK_MIN, and signal handlers on alternate stacks may allocate.
+ *
  * Threads: "any time" includes before main, inside callbacks, in exit handlers and in children
  * of fork. */
 

@@ -154,6 +154,25 @@ pub(crate) fn permitted(offset: u64, bytes: u64) -> Result<(), i32> {
     if asked == 0 && offset.saturating_add(bytes) > now { Err(libc::EFBIG) } else { Ok(()) }
 }
 
+/// Gives back the blocks of a part of a file, which reads as zeroes then; the file stays as long as it is. A file system
+/// that cannot, does not.
+pub(crate) fn punch(fd: i32, offset: u64, bytes: u64) {
+    let how = (libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE) as usize;
+    // SAFETY: fallocate takes no pointer.
+    unsafe { raw(libc::SYS_fallocate, [fd as usize, how, offset as usize, bytes as usize, 0, 0]) };
+}
+
+/// Removes a file, if its name still leads to the one with this identity. As for [`open_in`].
+pub(crate) fn remove_in(folder: i32, path: &[u8], identity: (u64, u64)) {
+    let Ok(fd) = open_in(folder, path, libc::O_PATH | libc::O_NOFOLLOW, 0) else { return };
+    let is_it = status(fd).is_ok_and(|status| status.identity == identity);
+    close(fd);
+    if is_it {
+        // SAFETY: a live string ended by NUL (`open_in` has looked).
+        unsafe { raw(libc::SYS_unlinkat, [folder as usize, path.as_ptr() as usize, 0, 0, 0, 0]) };
+    }
+}
+
 /// What kind of file system a file is on, and how many bytes of it are free for this user.
 pub(crate) fn system(fd: i32) -> Result<(i64, u64), i32> {
     let mut found = core::mem::MaybeUninit::<libc::statfs>::zeroed();
@@ -246,8 +265,7 @@ pub(crate) fn peek(from: usize, to: &mut [u8]) -> usize {
     checked(unsafe { raw(libc::SYS_process_vm_readv, [tid, own, 1, other, 1, 0]) }).unwrap_or(0)
 }
 
-#[allow(dead_code, reason = "for the tools that write files")]
-/// The path of the executable, not ended by NUL; how many bytes it has, 0 where it cannot be had.
+/// The path of what the kernel calls this process's executable, not ended by NUL; how many bytes it has, 0 where it cannot be had.
 pub(crate) fn executable(buffer: &mut [u8]) -> usize {
     let (at, len) = (buffer.as_mut_ptr() as usize, buffer.len());
     // The first leads nowhere once the process's first thread has ended.

@@ -5,10 +5,11 @@
 //! objects are found that were there when [`prepare`] was called.
 
 use super::elf::{Dynamic, Object, for_each_object, is_among_first};
+use super::program;
 use super::weak;
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 core::arch::global_asm!(".weak _dl_find_object", ".weak program_invocation_name");
 
@@ -47,7 +48,25 @@ pub(crate) struct Found {
 
 type Find = unsafe extern "C" fn(*const u8, *mut Answer) -> c_int;
 
+/// Whether the C library has started: constructors run.
+static HAS_STARTED: AtomicBool = AtomicBool::new(false);
+
+unsafe extern "C" fn constructor() {
+    // ORDERING [none]: Relaxed. Of the only thread that there is, or of one that came later.
+    HAS_STARTED.store(true, Ordering::Relaxed);
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: unsafe extern "C" fn() = constructor;
+
+/// The loader's function, where it has one. That of a static program is of no use before it is initialised, which makes
+/// allocation calls itself.
 fn loader() -> Option<Find> {
+    // ORDERING [none]: Relaxed. See `constructor`.
+    if !HAS_STARTED.load(Ordering::Relaxed) && program::is_static() {
+        return None;
+    }
     let function = weak!(_dl_find_object);
     // SAFETY: null, or glibc's function, which has this type.
     unsafe { core::mem::transmute::<*const (), Option<Find>>(function) }
@@ -207,7 +226,7 @@ impl Found {
             // SAFETY: the loader's string, which lives as long as the object.
             unsafe { CStr::from_ptr(self.name) }
         };
-        if own.is_empty() { program() } else { own.to_bytes() }
+        if own.is_empty() { started_as() } else { own.to_bytes() }
     }
 
     /// Whether this is the program itself.
@@ -223,7 +242,7 @@ impl Found {
 }
 
 /// The name by which the program was started; empty before the C library knows it.
-fn program() -> &'static [u8] {
+fn started_as() -> &'static [u8] {
     let variable = weak!(program_invocation_name).cast::<*const c_char>();
     if variable.is_null() {
         return &[];

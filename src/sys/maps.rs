@@ -33,6 +33,11 @@ impl Maps {
         matches!(self.0, Err(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
     }
 
+    /// Whether the kernel has told them.
+    pub(crate) fn are_known(&self) -> bool {
+        self.0.as_ref().is_ok_and(|whole| !whole.bytes().is_empty())
+    }
+
     /// All of them, by address.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Region<'_>> {
         let text = self.0.as_ref().map_or(&[][..], Whole::bytes);

@@ -14,6 +14,7 @@ mod words;
 
 use crate::api::thread::memhook_is_suspended;
 use crate::sys;
+use crate::sys::paged::Paged;
 use crate::text::Text;
 
 core::arch::global_asm!(
@@ -38,27 +39,32 @@ unsafe extern "C" fn constructor() {
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: unsafe extern "C" fn() = constructor;
 
-/// As long as a line gets, without its end.
-const LINE: usize = 512;
+/// As long as a line gets, its end included, and where there is no memory for that.
+const LINE: usize = 513;
+const WITHOUT_MEMORY: usize = 160;
 
 /// So much of a word or a path is said where a line would be too long, so that there is room for what follows it.
 const MOST: usize = 224;
 
 /// Says on standard error why a tool cannot do its work.
 fn say(parts: &[&[u8]]) {
-    let mut buffer = [0u8; LINE];
-    let mut line = Text::cut(&mut buffer);
+    // An allocation call may come here: too much for the stack.
+    let (mut pages, mut shorter) = (Paged::<[u8; LINE]>::zero(), [0; WITHOUT_MEMORY]);
+    let buffer = pages.as_deref_mut().map_or(&mut shorter[..], |whole| whole);
+    let longest = buffer.len() - 1;
+    let mut line = Text::cut(buffer.get_mut(..longest).unwrap_or(&mut []));
     line.add(b"memhook: ");
-    let fits = line.bytes().len() + parts.iter().map(|part| part.len()).sum::<usize>() <= LINE;
+    let fits = line.bytes().len() + parts.iter().map(|part| part.len()).sum::<usize>() <= longest;
     for part in parts {
-        match part.get(..MOST) {
-            Some(beginning) if part.len() > MOST && !fits => line.add(beginning).add(b"..."),
+        match part.get(..MOST.min(longest / 2)) {
+            Some(beginning) if part.len() > beginning.len() && !fits => line.add(beginning).add(b"..."),
             _ => line.add(part),
         };
     }
     // One write, so that lines of threads and processes do not mix; a cut one ends all the same.
-    let mut whole = [0u8; LINE + 1];
-    let mut all = Text::cut(&mut whole);
-    all.add(line.bytes()).add(b"\n");
-    sys::write_error(all.bytes());
+    let len = line.bytes().len();
+    if let Some(end) = buffer.get_mut(len) {
+        *end = b'\n';
+    }
+    sys::write_error(buffer.get(..=len).unwrap_or(&[]));
 }

@@ -1,30 +1,44 @@
 //! Names of files that tools write: `%p` stands for the process id, `%e` for the name of the executable,
 //! `%n` for the first number, from 0, with which no such file exists, `%%` for a percent sign.
 
-use crate::sys::{file, process_id};
+use crate::sys::paged::{Paged, Zero};
+use crate::sys::{file, process_id, program};
 use crate::text::Text;
 
 /// As long as the kernel takes it, its NUL included.
 const LONGEST: usize = 4096;
 
-/// The name of a file.
-#[allow(dead_code, reason = "for the tools that write files")]
+/// The name of a file, ended by NUL. Too large for a stack. Zero is valid: no name yet.
 pub(super) struct Path {
     bytes: [u8; LONGEST],
     len: usize,
 }
 
-#[allow(dead_code, reason = "for the tools that write files")]
+// SAFETY: no name is a valid one.
+unsafe impl Zero for Path {}
+
 impl Path {
-    /// No name yet.
-    pub(super) const fn new() -> Path {
-        Path { bytes: [0; LONGEST], len: 0 }
+    /// No name yet, on pages of its own.
+    pub(super) fn paged() -> Result<Paged<Path>, i32> {
+        Paged::zero().ok_or(libc::ENOMEM)
+    }
+
+    /// Becomes no name.
+    pub(super) fn clear(&mut self) {
+        self.end(0);
+    }
+
+    fn end(&mut self, len: usize) {
+        if let Some(at) = self.bytes.get_mut(len) {
+            *at = 0;
+            self.len = len;
+        }
     }
 
     /// Becomes the name that `pattern` stands for with this number; an error is `EINVAL` for a percent sign that
     /// stands for nothing, and for an empty name, `ENAMETOOLONG`.
     pub(super) fn expand(&mut self, pattern: &[u8], number: u64) -> Result<(), i32> {
-        *self = Path::new();
+        self.clear();
         let mut text = Text::cut(&mut self.bytes);
         let mut rest = pattern;
         loop {
@@ -34,8 +48,8 @@ impl Path {
                 [b'%', b'p', tail @ ..] => (rest, _) = (tail, text.decimal(process_id().into())),
                 [b'%', b'n', tail @ ..] => (rest, _) = (tail, text.decimal(number)),
                 [b'%', b'e', tail @ ..] => {
-                    let mut name = [0; LONGEST];
-                    let len = file::executable(&mut name);
+                    let mut name = Paged::<[u8; LONGEST]>::zero().ok_or(libc::ENOMEM)?;
+                    let len = program::path(&mut *name);
                     let full = name.get(..len).unwrap_or(&[]);
                     let last = full.rsplit(|&byte| byte == b'/').next().unwrap_or(&[]);
                     (rest, _) = (tail, text.add(last));
@@ -49,21 +63,25 @@ impl Path {
     }
 
     fn set_len(&mut self, len: usize) -> Result<(), i32> {
+        self.end(if len < LONGEST { len } else { 0 });
         match len {
             0 => Err(libc::EINVAL),
             LONGEST => Err(libc::ENAMETOOLONG),
-            _ => {
-                self.len = len;
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 
     /// Becomes this name, percent signs and all. Errors as of `expand`.
     pub(super) fn copy(&mut self, name: &[u8]) -> Result<(), i32> {
-        *self = Path::new();
+        self.clear();
         let mut text = Text::cut(&mut self.bytes);
         let len = text.add(name).bytes().len();
+        self.set_len(len)
+    }
+
+    /// Becomes the name that `read` puts into a buffer; it answers how many bytes that has.
+    pub(super) fn fill(&mut self, read: fn(&mut [u8]) -> usize) -> Result<(), i32> {
+        let len = read(&mut self.bytes);
         self.set_len(len)
     }
 
@@ -77,7 +95,10 @@ impl Path {
 
     /// Whether a pattern is one: for a check before anything is done.
     pub(super) fn is_pattern(pattern: &[u8]) -> bool {
-        Path::new().expand(pattern, 0).is_ok()
+        // Without memory that comes out when the file is to be opened.
+        let wrong =
+            |mut path: Paged<Path>| matches!(path.expand(pattern, 0), Err(libc::EINVAL | libc::ENAMETOOLONG));
+        !Path::paged().is_ok_and(wrong)
     }
 
     /// Opens the file that `pattern` names, new or emptied, for writing; with `%n` a new one always.
@@ -95,14 +116,15 @@ impl Path {
         }
     }
 
-    /// Opens the file that `pattern` names for writing behind what is there; with `%n` a new one always.
-    /// `path` receives the name.
-    pub(super) fn open_at_end(pattern: &[u8], path: &mut Path) -> Result<i32, i32> {
+    /// Opens the file that `pattern` names for writing behind what is there; with `%n` a new one always. `follows`: also
+    /// where a symbolic link leads. `path` receives the name.
+    pub(super) fn open_at_end(pattern: &[u8], path: &mut Path, follows: bool) -> Result<i32, i32> {
         if pattern.windows(2).any(|two| two == b"%n") {
             return Path::create(pattern, path);
         }
         path.expand(pattern, 0)?;
-        file::open(path.with_nul(), libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND, 0o666)
+        let how = if follows { 0 } else { libc::O_NOFOLLOW };
+        file::open(path.with_nul(), libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | how, 0o666)
     }
 
     /// The name.

@@ -72,9 +72,17 @@ fn tool(name: &[u8]) -> Option<&'static Tool> {
     TOOLS.into_iter().find(|tool| tool.name == name)
 }
 
-/// Whether all words are right. What is wrong is said.
+/// Whether all words are right. What is wrong is said. Not a part of `begin`, whose frame lies below the tools' starts.
+#[inline(never)]
 fn is_right(text: &'static [u8]) -> bool {
-    for (name, settings) in words(text) {
+    for (number, (name, settings)) in words(text).enumerate() {
+        // Rules of fail may be many, files of trace too, and check says so itself.
+        let before = || words(text).take(number).any(|word| word == (name, settings));
+        if name == usage::TOOL.name && before() {
+            let equals: &[u8] = if settings.is_empty() { b"" } else { b"=" };
+            say(&[b"MEMHOOK: '", name, equals, settings, b"' is there twice"]);
+            return false;
+        }
         let Some(tool) = tool(name) else {
             let mut names: [&[u8]; 2 * TOOLS.len() + 4] = [b""; _];
             let parts = [b"MEMHOOK: there is no tool '", name, b"'; there is: "].into_iter();

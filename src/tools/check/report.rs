@@ -8,7 +8,8 @@ use super::origin::{Code, file_name};
 use super::settings;
 use super::*;
 use crate::api::diagnose::memhook_entry_name;
-use crate::sys::{self, stack};
+use crate::sys::paged::Paged;
+use crate::sys::{self, find, stack};
 use core::ffi::CStr;
 
 /// Who found it.
@@ -22,6 +23,8 @@ pub(super) enum Finder<'a> {
 
 /// As long as a message gets; longer ones are cut.
 const LONGEST: usize = 4096;
+/// The same where there is no memory for it.
+const WITHOUT_MEMORY: usize = 128;
 
 /// Says it.
 #[cold]
@@ -30,8 +33,8 @@ pub(super) fn deliver(fault: &Fault, finder: Finder) {
     let (handler, user) = settings::handler();
     let status = settings::status();
     let action = if status.is_some() { 0 } else { settings::action() };
-    let mut room = [0; LONGEST];
-    let mut text = Text::cut(&mut room);
+    let (mut pages, mut shorter) = (Paged::<[u8; LONGEST]>::zero(), [0; WITHOUT_MEMORY]);
+    let mut text = Text::cut(pages.as_deref_mut().map_or(&mut shorter[..], |whole| whole));
     if action & MEMHOOK_CHECK_MESSAGE != 0 || handler.is_some() {
         let code = Code::now();
         describe(&mut text, fault, &code);
@@ -184,7 +187,16 @@ fn interior(text: &mut Text, fault: &Fault) {
 }
 
 fn foreign(text: &mut Text, fault: &Fault, code: &Code) {
-    text.add(b"foreign pointer: ").hex(fault.given as u64).add(b" is no block of the allocator; it lies ");
+    text.add(b"foreign pointer: ").hex(fault.given as u64).add(b" is no block of the allocator; ");
+    if !code.maps().are_known() {
+        // The dynamic linker knows objects.
+        match find::find(fault.given) {
+            Some(found) => text.add(b"it lies in ").add(file_name(found.name())),
+            None => text.add(b"where it lies is not known, as /proc cannot be read"),
+        };
+        return;
+    }
+    text.add(b"it lies ");
     if stack::holds(fault.given) {
         text.add(b"on this thread's stack");
         return;

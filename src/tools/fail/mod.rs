@@ -9,7 +9,8 @@ use crate::api::hooks::{memhook_register, memhook_unregister};
 use crate::api::next::{memhook_next_malloc, memhook_next_memalign, memhook_next_realloc};
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
-use crate::sys::{elf, file};
+use crate::sys::paged::Paged;
+use crate::sys::{elf, program};
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int, c_void};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -274,12 +275,12 @@ unsafe extern "C" fn release(user: *mut c_void) {
 }
 
 /// The objects whose path contains `part`.
-fn find_objects(part: &[u8]) -> Option<[(usize, usize); OBJECTS]> {
+fn find_objects(part: &[u8]) -> Result<[(usize, usize); OBJECTS], c_int> {
     let mut objects = [(0, 0); OBJECTS];
     let mut free = objects.iter_mut();
     let mut any = false;
-    let mut executable = [0; 4096];
-    let len = file::executable(&mut executable);
+    let mut executable = Paged::<[u8; 4096]>::zero().ok_or(libc::ENOMEM)?;
+    let len = program::path(&mut *executable);
     elf::for_each_object(&mut |object| {
         let name = object.name().to_bytes();
         // The executable is the one object without a name.
@@ -293,7 +294,7 @@ fn find_objects(part: &[u8]) -> Option<[(usize, usize); OBJECTS]> {
         }
         true
     });
-    any.then_some(objects)
+    if any { Ok(objects) } else { Err(libc::ENOENT) }
 }
 
 /// Makes allocations fail.
@@ -350,8 +351,8 @@ pub unsafe extern "C" fn memhook_fail_start(rule: *const memhook_fail_rule, out:
         // SAFETY: as many characters as the rule says (the caller's contract).
         let part = unsafe { core::slice::from_raw_parts(rule.object.cast::<u8>(), rule.object_len) };
         match find_objects(part) {
-            Some(found) => objects = found,
-            None => return libc::ENOENT,
+            Ok(found) => objects = found,
+            Err(error) => return error,
         }
     }
     let Some(taken) = Rule::take() else { return libc::ENOMEM };

@@ -8,7 +8,8 @@ use super::{NONE, Trace, dispatched};
 use crate::abi::*;
 use crate::api::hooks::memhook_unregister;
 use crate::api::local::memhook_thread;
-use crate::sys::{self, pages, thread};
+use crate::sys::paged::Paged;
+use crate::sys::{self, pages, program, thread};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -41,8 +42,8 @@ impl Trace {
         let moment = self.chunks.moment();
         // SAFETY: mapped just now.
         unsafe { chunk.begin(KIND_HEAD, memhook_thread(), 0, moment) };
-        let mut path = [0; 2048];
-        let len = super::chunk::executable(&mut path);
+        let mut path = Paged::<[u8; 2048]>::zero().ok_or(libc::ENOMEM)?;
+        let len = program::path(&mut *path);
         let process = sys::process_id();
         // ORDERING [none]: Relaxed. Does not change in a session.
         let clock = 1 + u32::from(!self.chunks.by_ticks.load(Ordering::Relaxed));

@@ -48,8 +48,25 @@ pub struct memhook_trace_counts {
     pub missing: u64,
 }
 
+/// Is told the name of the file that a trace cannot be written to, as far as it is known, and why.
+pub(super) type Complain<'a> = &'a dyn Fn(&[u8], c_int);
+
 /// Starts a trace. `path` is not ended by NUL.
-pub(super) fn start(path: &[u8], options: &memhook_trace_options) -> Result<memhook_id, c_int> {
+pub(super) fn start(
+    path: &[u8],
+    options: &memhook_trace_options,
+    complain: Complain,
+) -> Result<memhook_id, c_int> {
+    let trace = take(path, options).inspect_err(|&error| complain(path, error))?;
+    put_in_force(trace).inspect_err(|&error| {
+        let tried = trace.output.path();
+        complain(if tried.is_empty() { path } else { tried }, error);
+        trace.leave(2);
+    })
+}
+
+/// A trace that is to do this.
+fn take(path: &[u8], options: &memhook_trace_options) -> Result<&'static Trace, c_int> {
     let known = MEMHOOK_TRACE_BINARY | MEMHOOK_TRACE_LITERAL | MEMHOOK_TRACE_UNWIND | MEMHOOK_THIS_THREAD;
     let with_frames = options.flags & MEMHOOK_TRACE_BINARY != 0 && options.frames < stack::MOST as u32;
     if options.flags & !known != 0 || (options.frames != 0 && !with_frames) || path.is_empty() {
@@ -61,7 +78,6 @@ pub(super) fn start(path: &[u8], options: &memhook_trace_options) -> Result<memh
     let trace = Trace::take()?;
     // SAFETY: taken by us alone, and not registered (invariant 2).
     let settings = unsafe { &mut *trace.settings.get() };
-    settings.pattern = [0; LONGEST];
     settings.pattern.iter_mut().zip(path).for_each(|(to, from)| *to = *from);
     settings.len = path.len();
     settings.flags = options.flags;
@@ -69,18 +85,19 @@ pub(super) fn start(path: &[u8], options: &memhook_trace_options) -> Result<memh
     settings.most = if options.most_bytes == 0 { u64::MAX } else { options.most_bytes };
     // SAFETY: getauxval reads a vector that the kernel made.
     settings.page = (unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize).max(pages::PAGE);
-    let begun = trace.ensure_keys().and_then(|()| trace.begin(false));
-    if let Err(error) = begun {
-        trace.leave(2);
-        return Err(error);
-    }
+    trace.ensure_keys().inspect_err(|_| trace.leave(2))?;
+    Ok(trace)
+}
+
+fn put_in_force(trace: &'static Trace) -> Result<memhook_id, c_int> {
+    trace.begin(false)?;
     let table = trace.observer();
     let mut id = 0;
     // SAFETY: a whole table, and a place for the id; traces are never unmapped.
     let error = unsafe { memhook_observe(&raw const table, &raw mut id) };
     if error != 0 {
         trace.finish();
-        trace.leave(2);
+        trace.output.remove();
         return Err(error);
     }
     // ORDERING [none]: Relaxed. Who knows the id was told.
@@ -147,7 +164,7 @@ pub unsafe extern "C" fn memhook_trace_start(
     }
     // SAFETY: a string (the caller's contract).
     let path = unsafe { CStr::from_ptr(options.path) };
-    match start(path.to_bytes(), &options) {
+    match start(path.to_bytes(), &options, &|_, _| ()) {
         Err(error) => error,
         Ok(id) => {
             // SAFETY: not NULL, hence writable (the caller's contract).

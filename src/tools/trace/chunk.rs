@@ -4,7 +4,7 @@
 //! there, so what stands in the file is readable whenever the process ends. See docs/TRACE-FORMAT.md.
 
 use super::output::{Output, Way};
-use crate::sys::{file, pages, thread, ticks};
+use crate::sys::{pages, thread, ticks};
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// What each chunk begins with.
@@ -112,9 +112,15 @@ impl Chunks {
         // ORDERING [none]: Relaxed and Relaxed. Who gets which part is all that is decided here.
         let offset = self.position.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_err(|_| 0)?;
         let base = match output.way() {
-            Way::Mapped => output.map(offset, bytes)?,
-            Way::Stream => pages::map(bytes).ok_or(libc::ENOMEM)?,
+            Way::Mapped => output.map(offset, bytes),
+            Way::Stream => pages::map(bytes).ok_or(libc::ENOMEM),
         };
+        let base = base.inspect_err(|_| {
+            let end = offset + bytes as u64;
+            // The file ends before, if nobody has got the next part meanwhile.
+            // ORDERING [none]: Relaxed and Relaxed. As above.
+            let _ = self.position.compare_exchange(end, offset, Ordering::Relaxed, Ordering::Relaxed);
+        })?;
         if bytes > FIRST as usize {
             pages::touch(base, bytes);
         }
@@ -259,9 +265,4 @@ impl Head {
         numbers.iter().for_each(|number| add(&number.to_le_bytes()));
         hash
     }
-}
-
-/// The path of the executable, into `to`; how many bytes it has.
-pub(super) fn executable(to: &mut [u8]) -> usize {
-    file::executable(to)
 }

@@ -25,6 +25,7 @@ mod held;
 mod line;
 mod modules;
 mod mtrace;
+mod names;
 mod output;
 mod places;
 mod reason;
@@ -47,7 +48,8 @@ use calls::{MEMHOOK_TRACE_BINARY, MEMHOOK_TRACE_LITERAL};
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use output::{Output, Pattern, Way};
+use names::Pattern;
+use output::{Output, Way};
 
 /// How long a path may be, its NUL included.
 const LONGEST: usize = 4096;
@@ -223,6 +225,11 @@ impl Trace {
         let first = if self.is_binary() { chunk::FIRST } else { windows::WINDOW };
         // SAFETY: no callback runs with a session.
         unsafe { self.output.open(&pattern, first.min(settings.most)) }?;
+        self.begin_session(forked).inspect_err(|_| self.output.discard())
+    }
+
+    /// Begins a session with the file that was opened for it.
+    fn begin_session(&self, forked: bool) -> Result<u64, c_int> {
         places::prepare();
         // ORDERING [none]: Relaxed. Only this function changes it.
         let session = self.last_session.load(Ordering::Relaxed).max(MUTE) + 1;
@@ -235,11 +242,11 @@ impl Trace {
         if self.is_binary() {
             self.begin_binary(forked)?;
         } else {
-            self.windows.begin(settings.most);
+            self.windows.begin(self.settings().most);
             let line: &[u8] = b"= Start\n";
             if self.output.way() == Way::Stream {
                 if self.may_stream(line.len() as u64) {
-                    self.output.write([line, &[]], 0).inspect_err(|_| self.output.close())?;
+                    self.output.write([line, &[]], 0)?;
                 }
             } else {
                 self.windows.put([line, &[]], &AtomicU64::new(0), &self.output, &|_| false);

@@ -8,6 +8,8 @@ use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
 use crate::sys::file;
 use crate::sys::find::{self, Found};
+use crate::sys::paged::Zero;
+use crate::sys::program;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// An object that a session has recorded.
@@ -36,7 +38,7 @@ pub(super) struct Modules(Roster<Module>);
 /// The longest build-id that is recorded.
 const BUILD_ID: usize = 64;
 
-/// What is recorded of an object. Zero is valid.
+/// What is recorded of an object. Too large for a stack.
 pub(super) struct Description {
     pub(super) start: usize,
     pub(super) end: usize,
@@ -46,6 +48,9 @@ pub(super) struct Description {
     pub(super) path: [u8; 4096],
     pub(super) path_len: usize,
 }
+
+// SAFETY: numbers and bytes.
+unsafe impl Zero for Description {}
 
 impl Modules {
     /// The object of an address, if it must be recorded before the address is.
@@ -96,7 +101,7 @@ impl Description {
     pub(super) fn fill(&mut self, found: &Found) {
         (self.start, self.end, self.base) = (found.start, found.end, found.base);
         self.path_len = if found.is_program() {
-            file::executable(&mut self.path)
+            program::path(&mut self.path)
         } else {
             let name = found.name();
             self.path.iter_mut().zip(name).for_each(|(to, from)| *to = *from);

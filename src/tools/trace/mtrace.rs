@@ -62,10 +62,8 @@ pub(super) extern "C" fn mtrace() {
         frames: 0,
         most_bytes: 0,
     };
-    let id = start(path, &options).unwrap_or_else(|error| {
-        say(&[b"mtrace: MALLOC_TRACE=", path, b": ", reason(error)]);
-        NONE
-    });
+    let complain = |tried: &[u8], error| say(&[b"mtrace: MALLOC_TRACE=", tried, b": ", reason(error)]);
+    let id = start(path, &options, &complain).unwrap_or(NONE);
     // ORDERING [none]: Relaxed. Decides who stops it.
     TRACE.store(id, Ordering::Relaxed);
 }

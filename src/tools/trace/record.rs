@@ -12,6 +12,7 @@ use super::{Trace, stack};
 use crate::abi::memhook_call;
 use crate::api::local::{memhook_local_get, memhook_thread};
 use crate::sys::find::Found;
+use crate::sys::paged::Paged;
 use crate::sys::{thread, ticks};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -80,21 +81,16 @@ pub(super) struct Record {
 }
 
 /// The callers of a call, and a number that tells them from others.
-fn callers<'r>(trace: &'static Trace, caller: u64, room: &'r mut [u64; stack::MOST]) -> (u64, &'r [u64]) {
+fn callers<'r>(trace: &'static Trace, caller: &'r u64) -> (u64, &'r [u64]) {
     let settings = trace.settings();
     let most = (settings.frames as usize + 1).min(stack::MOST);
-    let to = room.get_mut(..most).unwrap_or(&mut []);
     let walker = memhook_local_get(trace.walker()).cast::<stack::Walker>();
     let by_tables = settings.flags & MEMHOOK_TRACE_UNWIND != 0;
     // SAFETY: null, or zeroed memory of this thread, which is never unmapped.
-    let count = match unsafe { walker.as_ref() } {
-        Some(walker) => walker.walk(caller as usize, by_tables, places::epoch(), to),
-        None => {
-            to.iter_mut().take(1).for_each(|first| *first = caller);
-            1
-        }
+    let callers = match unsafe { walker.as_ref() } {
+        Some(walker) => walker.walk(*caller as usize, by_tables, places::epoch(), most),
+        None => core::slice::from_ref(caller),
     };
-    let callers = to.get(..count).unwrap_or(&[]);
     let mix = |hash: u64, &caller: &u64| (hash ^ caller).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ hash >> 29;
     (callers.iter().fold(1, mix) | 1 << 63, callers)
 }
@@ -135,8 +131,8 @@ impl Local {
 
     #[inline(never)]
     fn record_with_callers(&self, trace: &'static Trace, call: &memhook_call, record: Record) {
-        let mut room = [0; stack::MOST];
-        let (key, callers) = callers(trace, call.caller as u64, &mut room);
+        let caller = call.caller as u64;
+        let (key, callers) = callers(trace, &caller);
         self.write(trace, call, record, key, callers);
     }
 
@@ -267,8 +263,7 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn module(&self, trace: &'static Trace, found: Found, session: u64) -> bool {
-        // SAFETY: zero is a valid description.
-        let mut what = unsafe { core::mem::zeroed::<Description>() };
+        let Some(mut what) = Paged::<Description>::zero() else { return false };
         what.fill(&found);
         let id = what.build_id.get(..what.build_id_len).unwrap_or(&[]);
         let path = what.path.get(..what.path_len).unwrap_or(&[]);

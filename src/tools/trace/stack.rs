@@ -31,6 +31,8 @@ pub(super) struct Walker {
     end: Cell<usize>,
     epoch: Cell<u64>,
     kept: [Cell<(usize, Kept)>; 1 << KEPT_BITS],
+    /// What the walk under way has found: too much for a stack.
+    callers: [Cell<u64>; MOST],
 }
 
 /// What is kept for a return address.
@@ -51,11 +53,19 @@ struct Frame {
 }
 
 impl Walker {
-    /// The callers of the call under way, into `to`, `caller` first; how many.
+    /// The callers of the call under way, `caller` first, at most so many; until the thread's next walk.
+    pub(super) fn walk(&self, caller: usize, by_tables: bool, epoch: u64, most: usize) -> &[u64] {
+        let to = self.callers.get(..most).unwrap_or(&self.callers);
+        let count = self.find(caller, by_tables, epoch, to);
+        let (at, count) = (to.as_ptr().cast::<u64>(), count.min(to.len()));
+        // SAFETY: the first `count` of `to`, which only this thread's next walk writes; it comes when this call is over.
+        unsafe { core::slice::from_raw_parts(at, count) }
+    }
+
     #[inline(never)]
-    pub(super) fn walk(&self, caller: usize, by_tables: bool, epoch: u64, to: &mut [u64]) -> usize {
-        let Some(first) = to.first_mut() else { return 0 };
-        *first = caller as u64;
+    fn find(&self, caller: usize, by_tables: bool, epoch: u64, to: &[Cell<u64>]) -> usize {
+        let Some(first) = to.first() else { return 0 };
+        first.set(caller as u64);
         let [pc, stack, frame] = stack::registers();
         if self.epoch.replace(epoch) != epoch {
             self.kept.iter().for_each(|kept| kept.set((0, Kept::NONE)));
@@ -69,10 +79,13 @@ impl Walker {
             (at, own) = (next, own + 1);
         }
         let mut count = 1;
-        for place in to.iter_mut().skip(1) {
+        for place in to.iter().skip(1) {
             let next = if by_tables { self.by_tables(at) } else { None };
             match next.or_else(|| self.by_frame_pointer(at)) {
-                Some(next) if next.pc > 4096 => (at, *place) = (next, next.pc as u64),
+                Some(next) if next.pc > 4096 => {
+                    at = next;
+                    place.set(next.pc as u64);
+                }
                 _ => break,
             }
             count += 1;

@@ -15,7 +15,8 @@
 //! and takes the slot of an older one. That is unmapped if nobody is copying into it, else later.
 //! Lines that come to a window which is not filled yet wait in a list, and are copied by who has
 //! mapped it, or by who put them there and finds it mapped then; if the process is killed before, they are lost.
-//! Where nothing can be mapped, lines are written by pwrite(2).
+//! Where nothing can be mapped, lines are written by pwrite(2). Where the disk has no room for a window, the trace ends
+//! before it.
 //!
 //! # Invariants
 //!
@@ -298,6 +299,10 @@ impl Windows {
 
     /// Writes a line without a window.
     fn write(&self, at: u64, pieces: [&[u8]; 2], output: &Output) -> bool {
+        // ORDERING [none]: Relaxed. A line that is written behind the end is cut off.
+        if at >= self.end.load(Ordering::Relaxed) {
+            return false;
+        }
         output.write(pieces, at).inspect_err(|&error| output.fail(error)).is_ok()
     }
 
@@ -323,8 +328,17 @@ impl Windows {
             self.orphans.push(former, &window.saturating_sub(SLOTS as u64).to_le_bytes(), false);
         }
         self.reap(others);
-        // Where that fails, lines are written, and who cannot do that says why.
-        let base = output.map(window * WINDOW, WINDOW as usize).map_or(UNMAPPED, |base| base as u64);
+        let base = match output.map(window * WINDOW, WINDOW as usize) {
+            Ok(base) => base as u64,
+            // What room is left on the disk is the program's.
+            Err(error @ (libc::ENOSPC | libc::EDQUOT)) => {
+                self.ends_at(window * WINDOW);
+                output.fail(error);
+                UNMAPPED
+            }
+            // Lines are written, and who cannot do that says why.
+            Err(_) => UNMAPPED,
+        };
         // ORDERING [window]: AcqRel. The mapping before its address; lines that wait. Other ends: `copy`, `wait`.
         slot.swap(tag | base, Ordering::AcqRel);
         self.serve(output);

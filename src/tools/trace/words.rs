@@ -17,8 +17,9 @@ pub(in crate::tools) const TOOL: Tool = Tool {
 
 fn start(text: &'static [u8], run: bool) -> Result<(), Wrong> {
     let (path, options) = read(text)?;
-    if run && let Err(error) = start_trace(path, &options) {
-        say(&[b"trace: ", path, b": ", reason(error)]);
+    if run {
+        // A trace that cannot be started is none.
+        let _ = start_trace(path, &options, &|tried, error| say(&[b"trace: ", tried, b": ", reason(error)]));
     }
     Ok(())
 }

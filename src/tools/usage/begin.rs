@@ -102,7 +102,7 @@ impl Start<'_> {
 
 fn open(file: DataFile) -> Result<i32, c_int> {
     match file {
-        DataFile::Pattern(pattern) => Path::create(pattern, &mut Path::new()),
+        DataFile::Pattern(pattern) => Path::create(pattern, &mut *Path::paged()?),
         DataFile::Name(name) => {
             crate::sys::file::open(name, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC, 0o666)
         }

@@ -275,6 +275,7 @@ pub(super) fn reason(error: i32) -> &'static [u8] {
         libc::EACCES | libc::EPERM => b"permission denied",
         libc::ENOENT => b"no such folder",
         libc::ENOTDIR => b"a part of the path is no folder",
+        libc::ELOOP => b"it is a symbolic link",
         libc::EISDIR => b"it is a folder",
         libc::EROFS => b"the file system is read-only",
         libc::ENAMETOOLONG => b"the name is too long",

@@ -7,6 +7,7 @@ use super::reading::Reading;
 use super::sums::Sums;
 use crate::scratch;
 use crate::sys::kept::{Kept, is_terminal};
+use crate::sys::paged::Paged;
 use crate::sys::process_id;
 use crate::text::{Field, Text};
 use crate::tools::path::Path;
@@ -35,13 +36,13 @@ impl Target {
         let mut target = Target { pattern: at, len: pattern.len(), file: None };
         // SAFETY: a fresh block of this length.
         unsafe { at.copy_from_nonoverlapping(pattern.as_ptr(), pattern.len()) };
-        target.file = Some(target.open()?);
+        target.file = Some(target.open(true)?);
         Ok(target)
     }
 
-    fn open(&self) -> Result<Kept, i32> {
-        let mut path = Path::new();
-        Path::open_at_end(self.pattern(), &mut path).map(Kept::keep)
+    /// A fork child's name has been chosen by nobody: a symbolic link there is somebody else's.
+    fn open(&self, is_chosen: bool) -> Result<Kept, i32> {
+        Path::open_at_end(self.pattern(), &mut *Path::paged()?, is_chosen).map(Kept::keep)
     }
 
     fn pattern(&self) -> &[u8] {
@@ -64,7 +65,7 @@ impl Target {
         // A child of fork has a file of its own, if the name says so, which is open as long as it writes.
         let differs = self.pattern().windows(2).any(|two| two == b"%p" || two == b"%n");
         let is_childs = differs && !kept.is_own();
-        let file = if is_childs { self.open() } else { Ok(*kept) };
+        let file = if is_childs { self.open(false) } else { Ok(*kept) };
         match file.and_then(|file| file.fd().map(|fd| (file, fd)).ok_or(libc::EBADF)) {
             Ok((file, fd)) => {
                 if let Err(error) = write(reading, fd) {
@@ -144,8 +145,8 @@ impl Lines<'_> {
 
 /// Writes a report to a descriptor. An error says that it is not whole.
 pub(super) fn write(reading: &Reading, fd: i32) -> Result<(), i32> {
-    let mut buffer = [0; 4096];
-    let mut lines = Lines { text: Text::quietly_to(fd, &mut buffer), colours: is_terminal(fd) };
+    let mut buffer = Paged::<[u8; 4096]>::zero().ok_or(libc::ENOMEM)?;
+    let mut lines = Lines { text: Text::quietly_to(fd, &mut *buffer), colours: is_terminal(fd) };
     summary(&mut lines, reading);
     histogram(&mut lines, reading);
     beyond(&mut lines, reading);

@@ -2,7 +2,8 @@
 
 use super::begin::{DataFile, Start};
 use super::*;
-use crate::sys::{environment, file};
+use crate::sys::paged::Paged;
+use crate::sys::{environment, program};
 use crate::tools::path::Path;
 use crate::tools::say;
 use crate::tools::words::{Tool, Wrong, number, settings};
@@ -15,6 +16,9 @@ pub(in crate::tools) const TOOL: Tool = Tool {
     first: true,
     start,
 };
+
+/// How long a path or a program's name may be, its NUL included.
+const LONGEST: usize = 4096;
 
 /// What the word says.
 struct Words {
@@ -31,9 +35,9 @@ fn start(text: &'static [u8], run: bool) -> Result<(), Wrong> {
     if program.is_some_and(|name| !is_running(name)) {
         return Ok(());
     }
-    let mut room = [0; 4096];
+    let mut room = Paged::<[u8; LONGEST]>::zero();
     let mut start: Start = words.start;
-    libmemusages_variables(&mut start, &mut room);
+    libmemusages_variables(&mut start, room.as_deref_mut().map_or(&mut [][..], |room| room));
     let go_on = |what: &[u8], error| {
         go_on_without(what, error);
         Ok(())
@@ -139,12 +143,9 @@ fn signal_number(text: &[u8]) -> Option<c_int> {
 
 /// Whether this process runs the program: its argv[0] is `name`, or ends with a slash and `name`.
 fn is_running(name: &[u8]) -> bool {
-    let mut text = [0; 4096];
-    let Ok(fd) = file::open(b"/proc/self/cmdline\0", libc::O_RDONLY, 0) else { return false };
-    let len = file::read_at(fd, &mut text, 0).unwrap_or(0);
-    file::close(fd);
-    let first = text.get(..len).unwrap_or(&[]).split(|&byte| byte == 0).next().unwrap_or(&[]);
-    let before = first.strip_suffix(name);
+    let Some(mut text) = Paged::<[u8; LONGEST]>::zero() else { return false };
+    let len = program::first_argument(&mut *text);
+    let before = text.get(..len).unwrap_or(&[]).strip_suffix(name);
     before.is_some_and(|before| before.last().is_none_or(|&byte| byte == b'/'))
 }
 

@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn names_of_files() {
-        let mut path = Path::new();
+        let mut path = Path::paged().unwrap();
         assert_eq!(path.expand(b"a%p-%e%%.%n", 7), Ok(()));
         assert_eq!((path.bytes(), path.with_nul()), (&b"a4711-true%.7"[..], &b"a4711-true%.7\0"[..]));
         assert_eq!(path.append(12), Ok(()));
@@ -66,7 +66,7 @@ mod tests {
         }
         assert_eq!(Path::create(b"x%n", &mut path), Ok(9));
         assert_eq!(path.bytes(), b"x1");
-        assert_eq!(Path::open_at_end(b"x0", &mut path), Ok(9));
+        assert_eq!(Path::open_at_end(b"x0", &mut path, true), Ok(9));
     }
 
     #[test]
