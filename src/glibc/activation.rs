@@ -192,7 +192,7 @@ pub(super) fn run(record: Option<&Record>, task: Task<'_>) -> (*mut c_void, Answ
         && !activations.busy.get()
         && let Some(activation) = activations.all.get(activations.active.get())
     {
-        return activation.run_in(record, activations, &task);
+        return activation.run_in::<false>(record, activations, &task);
     }
     run_on_stack(record, task)
 }
@@ -214,10 +214,10 @@ pub(super) struct First<'a> {
 }
 
 impl First<'_> {
-    /// As [`run`].
+    /// As [`run`], of a callback that stands in its variable.
     #[inline(always)]
     pub(super) fn run(&self, task: &Task<'_>) -> (*mut c_void, Answer) {
-        self.activation.run_in(self.record, self.activations, task)
+        self.activation.run_in::<true>(self.record, self.activations, task)
     }
 
     /// What the variables held for it.
@@ -239,7 +239,11 @@ fn run_on_stack(record: Option<&Record>, task: Task<'_>) -> (*mut c_void, Answer
     };
     let outer = activation.show(record);
     let answer = activation.call_first(&task);
-    activation.end(record, outer);
+    // ORDERING [none]: Relaxed. As in `show`.
+    record.inner.store(outer, Ordering::Relaxed);
+    if activation.carries.get() {
+        activation.carry(Activation::of(record));
+    }
     answer
 }
 
@@ -261,8 +265,14 @@ impl Activation {
         Some(unsafe { Variable::from_ptr(place) })
     }
 
+    /// `STANDS`: the callback is the thread's first and stands in its variable.
     #[inline(always)]
-    fn run_in(&self, record: &Record, activations: &Activations, task: &Task<'_>) -> (*mut c_void, Answer) {
+    fn run_in<const STANDS: bool>(
+        &self,
+        record: &Record,
+        activations: &Activations,
+        task: &Task<'_>,
+    ) -> (*mut c_void, Answer) {
         let before = activations.active.get();
         activations.set_busy(true);
         self.begin(task);
@@ -276,9 +286,22 @@ impl Activation {
             activations.entered.store(entered.wrapping_add(1), Ordering::Release);
             windows::enter(record);
         }
-        let answer = self.call_first(task);
+        let answer = if STANDS {
+            self.depth.set(1);
+            self.innermost.set(task.callback);
+            let block = perform(task.callback, task.request, task.caller);
+            (block, self.compare(block))
+        } else {
+            self.call_first(task)
+        };
         activations.set_busy(true);
-        self.end(record, outer);
+        // ORDERING [none]: Relaxed. As in `show`.
+        record.inner.store(outer, Ordering::Relaxed);
+        if STANDS {
+            self.carry(None);
+        } else if self.carries.get() {
+            self.carry(Activation::of(record));
+        }
         activations.active.set(before);
         activations.set_busy(false);
         answer
@@ -325,6 +348,12 @@ impl Activation {
         if let (Some(memory), Some(set)) = (memory, task.owner) {
             put_back(set, memory);
         }
+        (block, self.compare(block))
+    }
+
+    /// What a callback has returned. Of the last loan a mark is made, where it may be needed.
+    #[inline(always)]
+    fn compare(&self, block: *mut c_void) -> Answer {
         let answer = if block.is_null() || block == self.handed.get() {
             Answer::Known
         } else {
@@ -334,7 +363,7 @@ impl Activation {
         if matches!(answer, Answer::Known | Answer::Other) {
             self.lend(core::ptr::null_mut());
         }
-        (block, answer)
+        answer
     }
 
     /// The backend gives a callback of this activation a block.
@@ -381,15 +410,6 @@ impl Activation {
             return is_alone;
         }
         is_nobodys(block)
-    }
-
-    #[inline(always)]
-    fn end(&self, record: &Record, outer: *mut c_void) {
-        // ORDERING [none]: Relaxed. As in `show`.
-        record.inner.store(outer, Ordering::Relaxed);
-        if self.carries.get() {
-            self.carry(Activation::of(record));
-        }
     }
 
     /// The caller has looked whether there is room for one more.

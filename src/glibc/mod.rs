@@ -5,10 +5,9 @@
 //!
 //! The callbacks in the variables stand in the chain as one interceptor, below all others: directly
 //! above the allocator, where glibc had them. It is registered when a program first asks for a
-//! variable ([`variable`]), or at the start where a loaded object refers to the old symbols. It
-//! keeps pointers, hence sees every block's free. A callback that did change a pointer is noticed,
-//! as it returned something that the backend did not give it; the block is then owned by a hook made
-//! for the *set* of callbacks that stood in the variables ([`set`]).
+//! variable ([`variable`]), or at the start where a loaded object refers to plain ones. It sees every block's free.
+//! A callback that makes blocks of its own is noticed by what it returns ([`origin`]); such a block is then owned by a hook
+//! made for the *set* of callbacks that stood in the variables ([`set`]).
 //!
 //! # Invariants
 //!

@@ -20,7 +20,7 @@ static OWN: [Variable; 4] = [const { AtomicPtr::new(NOBODY) }; 4];
 /// The plain memory. Null where nobody refers to it: then `OWN` are the process's variables.
 static PLACES: [AtomicPtr<Variable>; 4] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 4];
 /// The C library's own plain memory, where that is another: an old object that is opened with RTLD_DEEPBIND has that one.
-/// Null where there is none.
+/// Null where there is none, or nobody has asked for objects that come by dlopen.
 static OF_LIBC: [AtomicPtr<Variable>; 4] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 4];
 /// `__after_morecore_hook`: kept, and never called, as in glibc since 2.34.
 static AFTER_MORECORE: Variable = AtomicPtr::new(NOBODY);
@@ -53,10 +53,13 @@ pub(super) fn in_plain(kind: usize) -> &'static Variable {
 pub(super) fn read_plain(kind: usize) -> Callback {
     // ORDERING [none]: Relaxed. The program's variable: its own synchronisation orders it.
     let now = in_plain(kind).load(Ordering::Relaxed);
-    if now.is_null() { read_of_libc(kind) } else { now }
+    let [second, ..] = &OF_LIBC;
+    // ORDERING [none]: Relaxed. Invariant 1; all are there, or none is.
+    if now.is_null() && !second.load(Ordering::Relaxed).is_null() { read_of_libc(kind) } else { now }
 }
 
-#[inline(always)]
+#[cold]
+#[inline(never)]
 fn read_of_libc(kind: usize) -> Callback {
     // ORDERING [none]: Relaxed. Invariant 1.
     let second = OF_LIBC.get(kind).map_or(core::ptr::null_mut(), |place| place.load(Ordering::Relaxed));
@@ -89,7 +92,8 @@ pub(super) fn current(kind: usize) -> Callback {
 #[inline(always)]
 pub(super) fn all_current() -> Values {
     if is_plain_memory() {
-        core::array::from_fn(windows::value_outside)
+        let read = windows::value_outside;
+        [read(MALLOC), read(REALLOC), read(MEMALIGN), read(FREE)]
     } else {
         [own(MALLOC), own(REALLOC), own(MEMALIGN), own(FREE)]
     }
@@ -104,7 +108,8 @@ fn own(kind: usize) -> Callback {
 
 /// What stands in the plain memory itself; `None` where the variables are none.
 pub(super) fn in_plain_memory() -> Option<Values> {
-    is_plain_memory().then(|| core::array::from_fn(read_plain))
+    let read = || [read_plain(MALLOC), read_plain(REALLOC), read_plain(MEMALIGN), read_plain(FREE)];
+    is_plain_memory().then(read)
 }
 
 /// Whether the variables were filled with functions, and no allocation has come since.
@@ -205,7 +210,8 @@ pub(super) fn find_plain_memory(anyway: bool) -> bool {
     INITIALIZE_PLACE.store(search.initialize, Ordering::Relaxed);
     if search.referred {
         let second = search.of_libc.iter().zip(search.places).map(|(&second, first)| {
-            if core::ptr::eq(second, first) { core::ptr::null_mut() } else { second }
+            // Looked at by every call: only where somebody says that such objects come.
+            if !anyway || core::ptr::eq(second, first) { core::ptr::null_mut() } else { second }
         });
         for ((to_first, to_second), (first, second)) in
             PLACES.iter().zip(&OF_LIBC).zip(search.places.into_iter().zip(second))
