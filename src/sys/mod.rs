@@ -3,6 +3,7 @@
 //! Never: touches errno, calls into the C library on an allocation call, allocates from a heap.
 
 pub(crate) mod barrier;
+pub(crate) mod bytes;
 pub(crate) mod call;
 pub(crate) mod elf;
 pub(crate) mod environment;
@@ -12,6 +13,7 @@ pub(crate) mod find;
 pub(crate) mod futex;
 pub(crate) mod kept;
 pub(crate) mod maps;
+mod own;
 pub(crate) mod pages;
 pub(crate) mod probe;
 pub(crate) mod stack;
@@ -57,4 +59,5 @@ pub(crate) fn die(text: &[u8]) -> ! {
     unsafe { libc::abort() }
 }
 
+pub(crate) use own::auxiliary;
 pub(crate) use syscall::{getpid as process_id, is_in_memory, mapping, pagemap};

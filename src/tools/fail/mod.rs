@@ -9,7 +9,7 @@ use crate::api::hooks::{memhook_register, memhook_unregister};
 use crate::api::next::{memhook_next_malloc, memhook_next_memalign, memhook_next_realloc};
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
-use crate::sys::{elf, file};
+use crate::sys::{bytes, elf, file};
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int, c_void};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -284,10 +284,9 @@ fn find_objects(part: &[u8]) -> Option<[(usize, usize); OBJECTS]> {
         let name = object.name().to_bytes();
         // The executable is the one object without a name.
         let path = if name.is_empty() { executable.get(..len).unwrap_or(&[]) } else { name };
-        // SAFETY: reads the bytes of both.
-        let found =
-            unsafe { libc::memmem(path.as_ptr().cast(), path.len(), part.as_ptr().cast(), part.len()) };
-        if let (false, Some(place)) = (found.is_null(), free.next()) {
+        if bytes::contains(path, part)
+            && let Some(place) = free.next()
+        {
             *place = object.range();
             any = true;
         }
