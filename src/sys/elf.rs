@@ -20,6 +20,8 @@ pub(crate) struct Object {
     gnu_hash: *const u32,
     sysv_hash: *const u32,
     versions: *const u16,
+    /// `DF_1_` bits.
+    flags: usize,
     /// Tables of relocations with addend: address and bytes.
     relocations: [(usize, usize); 2],
 }
@@ -47,6 +49,8 @@ const DT_RELA: i64 = 7;
 const DT_RELASZ: i64 = 8;
 const DT_STRSZ: i64 = 10;
 const DT_JMPREL: i64 = 23;
+const DT_FLAGS_1: i64 = 0x6fff_fffb;
+const DF_1_NODELETE: usize = 8;
 const DT_GNU_HASH: i64 = 0x6fff_fef5;
 const DT_VERSYM: i64 = 0x6fff_fff0;
 
@@ -178,6 +182,7 @@ impl Object {
             gnu_hash: core::ptr::null(),
             sysv_hash: core::ptr::null(),
             versions: core::ptr::null(),
+            flags: 0,
             relocations: [(0, 0); 2],
         }
     }
@@ -233,6 +238,7 @@ impl Object {
                 DT_GNU_HASH => self.gnu_hash = address as _,
                 DT_HASH => self.sysv_hash = address as _,
                 DT_VERSYM => self.versions = address as _,
+                DT_FLAGS_1 => self.flags = value,
                 DT_RELA => rela.0 = address,
                 DT_RELASZ => rela.1 = value,
                 DT_JMPREL => plt.0 = address,
@@ -307,6 +313,11 @@ impl Object {
                 index = if entry & 1 != 0 { 0 } else { index + 1 };
             }
         }
+    }
+
+    /// Whether the object was linked so that it is never unloaded (`-z nodelete`).
+    pub(super) fn is_kept(&self) -> bool {
+        self.flags & DF_1_NODELETE != 0
     }
 
     /// Whether the object has symbols for the dynamic linker.

@@ -5,6 +5,7 @@
 pub(crate) mod barrier;
 pub(crate) mod bytes;
 pub(crate) mod call;
+pub(crate) mod copies;
 pub(crate) mod elf;
 pub(crate) mod environment;
 pub(crate) mod exit;

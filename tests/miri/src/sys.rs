@@ -42,6 +42,13 @@ pub(crate) fn auxiliary(_: u64) -> u64 {
     4096
 }
 
+pub(crate) mod copies {
+    /// There is one copy of the library.
+    pub(crate) fn first_other() -> Option<&'static [u8]> {
+        None
+    }
+}
+
 macro_rules! weak {
     ($symbol:ident) => {
         core::ptr::null::<()>()
