@@ -6,7 +6,8 @@
 # make model    what the memory orderings promise, under loom; a part of make test
 # make model-mutations  that each weakened ordering breaks a promise; a part of make test
 # make miri     undefined behaviour in what Miri can run, if a nightly toolchain has it; most of it a part of make test; SEEDS=N
-# make fuzz     random programs over the C interface, against the model of tests/properties.rs; RUNS=N
+# make fuzz     random programs over the C interface, against the model of tests/properties.rs; RUNS=N; and the reader of
+#               traces on changed ones, for an hour; SECONDS=N
 # make stress   everything at once, for ten minutes
 # make test-aarch64  what of the tests can be run for AArch64 on another machine, cross-compiled, under qemu
 # make install  PREFIX=/usr/local DESTDIR=
@@ -44,7 +45,7 @@ demo: dist
 test: dist model model-mutations
 	sh tests/tools/miri.sh 1 optional
 	sh tests/tools/setup.sh
-	if $(CARGO) nextest --version >/dev/null 2>&1; \
+	if MEMHOOK_FUZZ_SECONDS=60; export MEMHOOK_FUZZ_SECONDS; $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) nextest run -p memhook-tests -p memhook-trace --no-fail-fast; \
 	else $(CARGO) test -p memhook-tests -p memhook-trace --no-fail-fast; fi
 
@@ -70,6 +71,7 @@ bench: dist
 fuzz: dist
 	MEMHOOK_FUZZ=$(or $(RUNS),1000000) PROPTEST_CASES=$(or $(RUNS),100000) \
 	  $(CARGO) test -p memhook-tests --test properties -- --nocapture
+	CARGO="$(CARGO)" sh tests/tools/fuzz.sh $(or $(SECONDS),3600)
 
 # Everything at once, for ten minutes.
 stress: dist

@@ -353,8 +353,7 @@ pub(crate) unsafe fn usable_size(block: *mut c_void) -> usize {
 
 /// The system's page size in bytes.
 pub(crate) fn page_size() -> usize {
-    // SAFETY: getauxval reads a vector that the kernel made.
-    match unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize {
+    match sys::auxiliary(libc::AT_PAGESZ) as usize {
         0 => sys::pages::PAGE,
         size => size,
     }

@@ -18,7 +18,7 @@ use crate::grace;
 use crate::guard;
 use crate::registry;
 use crate::sys::elf::for_each_object;
-use crate::sys::{self, barrier, find};
+use crate::sys::{self, barrier, copies, find};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 const UNTOUCHED: u32 = 0;
@@ -182,6 +182,17 @@ extern "C" fn at_exit() {
     guard::set_circumstances(MEMHOOK_DURING_PROCESS_EXIT, 0);
 }
 
+/// The archive in an object that could be unloaded keeps that object.
+fn stay() {
+    // ORDERING [none]: Relaxed. Written above, in the same thread or before the first call.
+    let count = AT_START.load(Ordering::Relaxed);
+    if !find::is_in_first(count, stay as *const () as usize) && !copies::stay() {
+        sys::write_error(
+            b"memhook: the object that libmemhook.a is in must stay loaded: link it with -Wl,-z,nodelete\n",
+        );
+    }
+}
+
 /// The library's constructor: what must be registered with the C library while none of its locks
 /// can be held, and what tells the start from what follows it.
 unsafe extern "C" fn constructor() {
@@ -189,6 +200,7 @@ unsafe extern "C" fn constructor() {
     sys::stack::note_main_thread();
     count_objects();
     let suspended = guard::record().filter(|record| record.suspend());
+    stay();
     guard::watch_thread_exit(thread_exits);
     // SAFETY: the handler takes no lock and stays loaded for ever. A failure means that fork
     // children are not told apart; there is nobody to tell that to.

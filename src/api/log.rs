@@ -113,7 +113,8 @@ fn show<'l, 'b>(
             }
             let limit = spec.precision.unwrap_or(usize::MAX);
             // SAFETY: a string of the caller's, or one of at least `limit` bytes.
-            let len = unsafe { libc::strnlen(text, limit) };
+            let is_byte = |at: &usize| unsafe { text.wrapping_add(*at).read() } != 0;
+            let len = (0..limit).take_while(is_byte).count();
             // SAFETY: `len` bytes were just counted there.
             line.field(b"", unsafe { core::slice::from_raw_parts(text.cast(), len) }, spec.field)
         }

@@ -3,12 +3,9 @@
 //! dlsym(3) takes the loader's lock and may allocate; the first allocation call comes from the
 //! loader itself, before the C library is initialised. This reads the same tables without
 //! either: dl_iterate_phdr(3) for the objects in link order, their hash tables for the symbol.
-//!
-//! dl_iterate_phdr is the C library's own, found in its tables. A name in our import table may
-//! lead to another's: libtsan's does not work before libtsan has started, and that allocates.
 
+use super::{bytes, own};
 use core::ffi::{CStr, c_char, c_int, c_void};
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 /// The dynamic section of one loaded object, as far as a lookup needs it.
 #[derive(Clone, Copy)]
@@ -23,6 +20,8 @@ pub(crate) struct Object {
     gnu_hash: *const u32,
     sysv_hash: *const u32,
     versions: *const u16,
+    /// `DF_1_` bits.
+    flags: usize,
     /// Tables of relocations with addend: address and bytes.
     relocations: [(usize, usize); 2],
 }
@@ -50,6 +49,8 @@ const DT_RELA: i64 = 7;
 const DT_RELASZ: i64 = 8;
 const DT_STRSZ: i64 = 10;
 const DT_JMPREL: i64 = 23;
+const DT_FLAGS_1: i64 = 0x6fff_fffb;
+const DF_1_NODELETE: usize = 8;
 const DT_GNU_HASH: i64 = 0x6fff_fef5;
 const DT_VERSYM: i64 = 0x6fff_fff0;
 
@@ -80,16 +81,10 @@ pub(crate) fn for_each_object(visit: &mut dyn FnMut(&Object) -> bool) {
         (!visit(&Object::read(info))).into()
     }
     let mut visit = visit;
-    let iterate = iterate_of_libc();
+    let iterate = own::iterate();
     // SAFETY: `step` has the signature that dl_iterate_phdr calls, and `visit` lives until it returns.
     unsafe { iterate(Some(step), (&raw mut visit).cast()) };
 }
-
-type Step = unsafe extern "C" fn(*mut libc::dl_phdr_info, usize, *mut c_void) -> c_int;
-type Iterate = unsafe extern "C" fn(Option<Step>, *mut c_void) -> c_int;
-
-/// The C library's dl_iterate_phdr, once it was looked for.
-static ITERATE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
 /// What a debugger sees of the loader (`r_debug` and `link_map` of <link.h>, as far as needed).
 #[repr(C)]
@@ -104,19 +99,6 @@ struct Map {
     name: *const c_char,
     dynamic: *const Dynamic,
     next: *const Map,
-}
-
-fn iterate_of_libc() -> Iterate {
-    // ORDERING [none]: Relaxed. A function's address; who finds none looks for it, and finds the same.
-    let mut known = ITERATE.load(Ordering::Relaxed);
-    if known.is_null() {
-        // In a fully static program there is no list of objects, and nobody else's function either.
-        known = find_in_libc(c"dl_iterate_phdr").map_or(libc::dl_iterate_phdr as *mut (), |f| f as *mut ());
-        // ORDERING [none]: Relaxed. As above.
-        ITERATE.store(known, Ordering::Relaxed);
-    }
-    // SAFETY: a function of this name and hence of this type.
-    unsafe { core::mem::transmute::<*mut (), Iterate>(known) }
 }
 
 /// Where the loader's list of the program's objects begins; null where there is none.
@@ -152,12 +134,16 @@ pub(crate) fn find_in_libc(name: &CStr) -> Option<usize> {
     while let Some(map) = unsafe { at.as_ref() } {
         // SAFETY: of the loader's list.
         let object = unsafe { Object::listed(map.base, map.dynamic) };
-        if object.function(c"gnu_get_libc_version").is_some() {
+        if is_c_library(&object) {
             return object.function(name);
         }
         at = map.next;
     }
     None
+}
+
+pub(super) fn is_c_library(object: &Object) -> bool {
+    object.function(c"gnu_get_libc_version").is_some()
 }
 
 core::arch::global_asm!(".weak _r_debug");
@@ -172,10 +158,7 @@ fn choose(resolver: usize) -> usize {
         hwcap2: u64,
     }
     const HAS_ARGUMENTS: u64 = 1 << 62;
-    // SAFETY: getauxval reads a vector that the kernel made.
-    let hwcap = unsafe { libc::getauxval(libc::AT_HWCAP) };
-    // SAFETY: as above.
-    let hwcap2 = unsafe { libc::getauxval(libc::AT_HWCAP2) };
+    let (hwcap, hwcap2) = (own::auxiliary(libc::AT_HWCAP), own::auxiliary(libc::AT_HWCAP2));
     let arguments = Arguments { size: size_of::<Arguments>() as u64, hwcap, hwcap2 };
     // SAFETY: the symbol's type says that a resolver is there.
     let resolver = unsafe {
@@ -199,6 +182,7 @@ impl Object {
             gnu_hash: core::ptr::null(),
             sysv_hash: core::ptr::null(),
             versions: core::ptr::null(),
+            flags: 0,
             relocations: [(0, 0); 2],
         }
     }
@@ -254,6 +238,7 @@ impl Object {
                 DT_GNU_HASH => self.gnu_hash = address as _,
                 DT_HASH => self.sysv_hash = address as _,
                 DT_VERSYM => self.versions = address as _,
+                DT_FLAGS_1 => self.flags = value,
                 DT_RELA => rela.0 = address,
                 DT_RELASZ => rela.1 = value,
                 DT_JMPREL => plt.0 = address,
@@ -330,6 +315,11 @@ impl Object {
         }
     }
 
+    /// Whether the object was linked so that it is never unloaded (`-z nodelete`).
+    pub(super) fn is_kept(&self) -> bool {
+        self.flags & DF_1_NODELETE != 0
+    }
+
     /// Whether the object has symbols for the dynamic linker.
     pub(crate) fn is_dynamic(&self) -> bool {
         !self.symbols.is_null() && !self.strings.is_null()
@@ -404,13 +394,10 @@ impl Object {
             return false;
         }
         // Most objects do not even have the name: that is quickly seen.
-        let bytes = name.to_bytes_with_nul();
         // SAFETY: DT_STRSZ is the size of the string table.
-        let named = unsafe {
-            libc::memmem(self.strings.cast(), self.strings_len, bytes.as_ptr().cast(), bytes.len())
-        };
+        let names = unsafe { core::slice::from_raw_parts(self.strings.cast(), self.strings_len) };
         let mut refers = false;
-        if !named.is_null() {
+        if bytes::contains(names, name.to_bytes_with_nul()) {
             self.for_each_relocation(name, VARIABLE_RELOCATIONS, &mut |_| refers = true);
         }
         refers

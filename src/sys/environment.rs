@@ -9,8 +9,7 @@ unsafe extern "C" {
 
 /// Whether the process has more rights than who started it: its environment is not to be trusted.
 pub(crate) fn is_privileged() -> bool {
-    // SAFETY: getauxval reads a vector that the kernel made.
-    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+    super::auxiliary(libc::AT_SECURE) != 0
 }
 
 /// The value of a variable. Lives as long as the process, if it does not change its environment.

@@ -229,6 +229,11 @@ impl Found {
         if own.is_empty() { started_as() } else { own.to_bytes() }
     }
 
+    /// The loader's name of the object; null or empty for the program itself.
+    pub(super) fn listed_name(&self) -> *const c_char {
+        self.name
+    }
+
     /// Whether this is the program itself.
     pub(crate) fn is_program(&self) -> bool {
         // SAFETY: the loader's string, which lives as long as the object.

@@ -3,7 +3,9 @@
 //! Never: touches errno, calls into the C library on an allocation call, allocates from a heap.
 
 pub(crate) mod barrier;
+pub(crate) mod bytes;
 pub(crate) mod call;
+pub(crate) mod copies;
 pub(crate) mod elf;
 pub(crate) mod environment;
 pub(crate) mod exit;
@@ -13,6 +15,7 @@ pub(crate) mod futex;
 pub(crate) mod heap;
 pub(crate) mod kept;
 pub(crate) mod maps;
+mod own;
 pub(crate) mod paged;
 pub(crate) mod pages;
 pub(crate) mod probe;
@@ -60,4 +63,5 @@ pub(crate) fn die(text: &[u8]) -> ! {
     unsafe { libc::abort() }
 }
 
+pub(crate) use own::auxiliary;
 pub(crate) use syscall::{getpid as process_id, is_in_memory, mapping, pagemap};

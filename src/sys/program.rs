@@ -13,8 +13,7 @@ use core::ffi::{CStr, c_char};
 pub(crate) fn path(buffer: &mut [u8]) -> usize {
     if is_an_argument() {
         let maps = Maps::read();
-        // SAFETY: getauxval reads a vector that the kernel made.
-        let headers = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
+        let headers = super::auxiliary(libc::AT_PHDR) as usize;
         if let Some(region) = maps.find(headers).filter(|region| region.path.starts_with(b"/")) {
             return copy(region.path, buffer);
         }
@@ -47,8 +46,7 @@ fn copy(from: &[u8], to: &mut [u8]) -> usize {
 
 /// The name that execve(2) was given; where the program is an argument, that one, or what `--argv0` says.
 fn started_as() -> &'static [u8] {
-    // SAFETY: getauxval reads a vector that the kernel made.
-    let name = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const c_char;
+    let name = super::auxiliary(libc::AT_EXECFN) as *const c_char;
     if name.is_null() {
         return &[];
     }
@@ -69,13 +67,11 @@ pub(crate) fn is_static() -> bool {
 
 /// Whether the kernel has loaded nothing beside the executable.
 fn has_no_interpreter() -> bool {
-    // SAFETY: getauxval reads a vector that the kernel made.
-    unsafe { libc::getauxval(libc::AT_BASE) == 0 }
+    super::auxiliary(libc::AT_BASE) == 0
 }
 
 fn asks_for_linker() -> bool {
-    // SAFETY: getauxval reads a vector that the kernel made.
-    let value = |kind| unsafe { libc::getauxval(kind) } as usize;
+    let value = |kind| super::auxiliary(kind) as usize;
     let (first, count) = (value(libc::AT_PHDR) as *const libc::Elf64_Phdr, value(libc::AT_PHNUM));
     if first.is_null() || value(libc::AT_PHENT) != size_of::<libc::Elf64_Phdr>() {
         return false;

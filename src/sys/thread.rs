@@ -22,13 +22,8 @@ pub(crate) fn is_dead(thread: Thread) -> bool {
     syscall::probe_thread(thread.pid, thread.tid) == -(libc::ESRCH as isize)
 }
 
+pub(crate) use super::own::errno_location;
 pub(crate) use syscall::{clock_ns, give_way, monotonic_ns, on_signal_stack};
-
-/// The address of this thread's errno, which stays the same as long as the thread lives.
-pub(crate) fn errno_location() -> *mut i32 {
-    // SAFETY: no precondition.
-    unsafe { libc::__errno_location() }
-}
 
 /// Adds to a number that only this thread writes, in a way that a signal handler of this thread
 /// cannot come between.

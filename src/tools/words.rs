@@ -2,8 +2,8 @@
 //! with its settings, `fail=nth:3,above:4096`. One wrong word, and nothing is started.
 
 use super::{check, fail, glibc, say, trace, usage};
-use crate::sys::environment;
-use core::sync::atomic::{AtomicBool, Ordering};
+use crate::sys::{copies, environment};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// A tool that a word can start.
 pub(super) struct Tool {
@@ -37,13 +37,45 @@ fn variable() -> Option<&'static [u8]> {
 }
 
 /// Whether the environment asks for a tool, rightly or wrongly.
-pub(super) fn are_there() -> bool {
+fn asks() -> bool {
     variable().is_some() || check::are_variables_there()
+}
+
+/// Whether the environment asks this copy of the library for a tool.
+pub(super) fn are_there() -> bool {
+    asks() && is_ours()
+}
+
+/// Whether this copy of the library is the one that obeys the environment: of several in one process, the first in link
+/// order, which is called first. Another says so.
+fn is_ours() -> bool {
+    /// Not known yet.
+    const OPEN: u32 = 0;
+    const OURS: u32 = 1;
+    const OTHERS: u32 = 2;
+    static STATE: AtomicU32 = AtomicU32::new(OPEN);
+    // ORDERING [none]: Relaxed. Comes out the same for every thread.
+    let known = STATE.load(Ordering::Relaxed);
+    if known != OPEN {
+        return known == OURS;
+    }
+    let other = copies::first_other();
+    let state = if other.is_some() { OTHERS } else { OURS };
+    // ORDERING [none]: Relaxed and Relaxed. As above; one thread says it.
+    let is_first = STATE.compare_exchange(OPEN, state, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+    if let (true, Some(name)) = (is_first, other) {
+        let program: &[u8] = if name.is_empty() { b"the program" } else { name };
+        say(&[b"two copies of the library: MEMHOOK and MALLOC_CHECK_ are left to the one in ", program]);
+    }
+    state == OURS
 }
 
 /// Reads the variable and starts the tools that begin with the first allocation call. Part of the library's
 /// start: were it the first call, the initialize hook would run inside the start of the first tool.
 pub(super) extern "C" fn begin() {
+    if !are_there() {
+        return;
+    }
     if let Some(text) = variable()
         && is_right(text)
     {

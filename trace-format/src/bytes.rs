@@ -1,5 +1,6 @@
 //! Bytes of a trace, wherever they are, and numbers in them.
 
+use rustix::fs::SeekFrom;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -11,6 +12,18 @@ pub trait Source {
 
     /// Reads bytes from `offset` on; how many there were.
     fn read(&self, offset: u64, to: &mut [u8]) -> io::Result<usize>;
+
+    /// Where the next bytes begin that may be other than zero, at `offset` or behind it; at least the length where none do. A
+    /// source without holes need not know.
+    fn next_data(&self, offset: u64) -> u64 {
+        offset
+    }
+
+    /// Where the next hole begins, at `offset` or behind it; at least the length where there is none. As for `next_data`.
+    fn next_hole(&self, offset: u64) -> u64 {
+        let _ = offset;
+        u64::MAX
+    }
 }
 
 impl Source for File {
@@ -29,6 +42,20 @@ impl Source for File {
             }
         }
         Ok(done)
+    }
+
+    /// Moves the file's position, which `read` does not go by.
+    fn next_data(&self, offset: u64) -> u64 {
+        match rustix::fs::seek(self, SeekFrom::Data(offset)) {
+            Ok(at) => at.max(offset),
+            Err(rustix::io::Errno::NXIO) => u64::MAX,
+            // A file system that does not say: everything is data.
+            Err(_) => offset,
+        }
+    }
+
+    fn next_hole(&self, offset: u64) -> u64 {
+        rustix::fs::seek(self, SeekFrom::Hole(offset)).map_or(u64::MAX, |at| at.max(offset))
     }
 }
 

@@ -91,8 +91,30 @@ impl Chunk {
     pub(crate) fn records(&self, source: &dyn Source) -> (Vec<u8>, Option<&'static str>) {
         let room = self.bytes as usize - HEAD;
         let used = (self.used as usize).min(room);
-        let mut records = vec![0; used];
-        let got = source.read(self.offset + HEAD as u64, &mut records).unwrap_or(0);
+        let start = self.offset.saturating_add(HEAD as u64);
+        let there = source.length().unwrap_or(0).saturating_sub(start);
+        let got = usize::try_from(there).unwrap_or(usize::MAX).min(used);
+        // Zeroes that the system makes when they are touched: holes are not.
+        let mut records = vec![0; got];
+        let mut data = Vec::new();
+        let (mut at, mut got) = (0, got);
+        while at < got {
+            // `None` behind the end of what is wanted.
+            let within = |offset: u64| {
+                let at = usize::try_from(offset.saturating_sub(start)).ok()?;
+                (at < got).then_some(at)
+            };
+            let Some(from) = within(source.next_data(start + at as u64)) else { break };
+            let from = from.max(at);
+            let to = within(source.next_hole(start + from as u64)).unwrap_or(got).max(from + 1).min(got);
+            let place = records.get_mut(from..to).unwrap_or(&mut []);
+            let read = source.read(start + from as u64, place).unwrap_or(0);
+            data.push((from, from + read));
+            if from + read < to {
+                got = from + read;
+            }
+            at = to;
+        }
         records.truncate(got);
         if self.used as usize > room {
             return (records, Some("claims more records than it has room for"));
@@ -100,19 +122,51 @@ impl Chunk {
         if got < used {
             return (records, Some("is cut off"));
         }
-        if self.kind == KIND_RECORDS && self.is_finished && self.sum != sum(&records) {
+        if self.kind == KIND_RECORDS && self.is_finished && self.sum != sum(&records, &data) {
             return (Vec::new(), Some("has another sum than it was finished with"));
         }
         (records, None)
     }
 }
 
-/// The sum that a finished chunk has.
-fn sum(records: &[u8]) -> u64 {
-    let (mut sum, mut sums) = (0u64, 0u64);
-    for word in records.chunks(8) {
-        sum = sum.wrapping_add(Reader(word).number(word.len()).unwrap_or(0));
-        sums = sums.wrapping_add(sum);
+/// The sum that a finished chunk has. What lies between `data` is zero.
+fn sum(records: &[u8], data: &[(usize, usize)]) -> u64 {
+    let (mut sum, mut sums, mut at) = (0u64, 0u64, 0);
+    for &(from, to) in data {
+        // Whole words of zeroes leave the first as it is, and add it to the second.
+        let skipped = from.saturating_sub(at) / 8;
+        sums = sums.wrapping_add(sum.wrapping_mul(skipped as u64));
+        at += 8 * skipped;
+        let end = to.next_multiple_of(8).min(records.len()).max(at);
+        for word in records.get(at..end).unwrap_or(&[]).chunks(8) {
+            sum = sum.wrapping_add(Reader(word).number(word.len()).unwrap_or(0));
+            sums = sums.wrapping_add(sum);
+        }
+        at = end;
     }
+    let skipped = records.len().saturating_sub(at).div_ceil(8);
+    sums = sums.wrapping_add(sum.wrapping_mul(skipped as u64));
     sum ^ sums.rotate_left(32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sum;
+
+    #[test]
+    fn holes_count_as_zeroes() {
+        let mut records: Vec<u8> = (0..203u32).map(|i| (i * 37 + 1) as u8).collect();
+        for holes in [vec![], vec![(0, 64)], vec![(64, 128)], vec![(60, 131), (140, 203)], vec![(0, 203)]] {
+            let mut data = Vec::new();
+            let mut at = 0;
+            for (from, to) in holes {
+                records.iter_mut().take(to).skip(from).for_each(|byte| *byte = 0);
+                data.push((at, from));
+                at = to;
+            }
+            data.push((at, records.len()));
+            data.retain(|(from, to)| from < to);
+            assert_eq!(sum(&records, &data), sum(&records, &[(0, records.len())]), "{data:?}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! From the processor's clock to nanoseconds.
 
+use std::collections::BTreeMap;
+
 /// Moments of which both are known: in order of ticks, and of time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clock(Vec<(u64, u64)>);
@@ -10,16 +12,17 @@ impl Clock {
     pub(crate) fn new(mut moments: Vec<(u64, u64)>, others: Vec<(u64, u64)>) -> Clock {
         moments.sort_unstable();
         moments.dedup_by(|later, earlier| later.0 <= earlier.0 || later.1 <= earlier.1);
+        let mut moments: BTreeMap<u64, u64> = moments.into_iter().collect();
         for (ticks, ns) in others {
-            let place = moments.partition_point(|&(at, _)| at < ticks);
-            let before = place.checked_sub(1).and_then(|i| moments.get(i)).copied();
-            let fits = before.is_some_and(|(at, time)| at < ticks && time < ns)
-                && moments.get(place).is_none_or(|&(at, time)| at > ticks && time > ns);
+            let before = moments.range(..ticks).next_back();
+            let after = moments.range(ticks..).next();
+            let fits = before.is_some_and(|(_, &time)| time < ns)
+                && after.is_none_or(|(&at, &time)| at > ticks && time > ns);
             if fits {
-                moments.insert(place, (ticks, ns));
+                moments.insert(ticks, ns);
             }
         }
-        Clock(moments)
+        Clock(moments.into_iter().collect())
     }
 
     /// The time of a tick, by the moments around it, or by the first and the last one.
@@ -37,9 +40,10 @@ impl Clock {
             return origin.1;
         }
         let distance = i128::from(ticks) - i128::from(origin.0);
-        // Only absurd moments are so far apart that this is too much.
-        let passed = distance.checked_mul(i128::from(to.1 - from.1)).unwrap_or(0) / i128::from(to.0 - from.0);
-        u64::try_from(i128::from(origin.1) + passed).unwrap_or(0)
+        // Only absurd moments are so far apart that a product or the sum is too much.
+        let passed = distance.saturating_mul(i128::from(to.1 - from.1)) / i128::from(to.0 - from.0);
+        let time = i128::from(origin.1).saturating_add(passed);
+        u64::try_from(time.max(0)).unwrap_or(u64::MAX)
     }
 }
 
@@ -65,5 +69,18 @@ mod tests {
         for ticks in [0, 1, 2, u64::MAX / 2, u64::MAX] {
             clock.ns(ticks);
         }
+        // A time behind a moment which it is too far from for any number.
+        let clock = Clock::new(vec![(0, 0)], vec![(1, (1 << 63) + 1)]);
+        assert_eq!([0, 1, u64::MAX - 1].map(|ticks| clock.ns(ticks)), [0, (1 << 63) + 1, u64::MAX]);
+        let clock = Clock::new(vec![(u64::MAX - 1, 0), (u64::MAX, u64::MAX)], Vec::new());
+        assert_eq!([0, u64::MAX - 1, u64::MAX].map(|ticks| clock.ns(ticks)), [0, 0, u64::MAX]);
+    }
+
+    /// Each of the second kind is left out where it contradicts those before it, in whatever order they come.
+    #[test]
+    fn moments_in_falling_order() {
+        let falling: Vec<(u64, u64)> = (1..1000).rev().map(|i| (i << 20, i * 1000)).collect();
+        let clock = Clock::new(vec![(0, 0)], [falling, vec![(5 << 20, 1), (7 << 19, 9000)]].concat());
+        assert_eq!([0, 3 << 20, 7 << 19, 999 << 20].map(|ticks| clock.ns(ticks)), [0, 3000, 3500, 999_000]);
     }
 }

@@ -28,6 +28,7 @@ mod merge;
 mod module;
 mod record;
 mod trace;
+mod waiting;
 
 pub use bytes::Source;
 pub use merge::Events;

@@ -6,8 +6,9 @@
 
 use crate::record::{Begun, Event, Item, Records, What};
 use crate::trace::Trace;
+use crate::waiting::{Waiter, Waiting};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 /// So many nanoseconds an event may have to wait for another thread's.
 const SKEW_NS: u64 = 100_000;
@@ -26,8 +27,8 @@ pub struct Events<'t> {
     open: Vec<Option<Open>>,
     /// Of open chunks: the time of the next event, and which chunk.
     order: BinaryHeap<Reverse<(u64, usize)>>,
-    /// Chunks whose next event would make a block that is there: until when, which chunk, the block.
-    waiting: VecDeque<(u64, usize, u64)>,
+    /// Chunks whose next event would make a block that is there.
+    waiting: Waiting,
     alive: HashSet<u64>,
     begun: HashMap<u64, Begun>,
 }
@@ -39,7 +40,7 @@ impl<'t> Events<'t> {
             next: 0,
             open: Vec::new(),
             order: BinaryHeap::new(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             alive: HashSet::new(),
             begun: HashMap::new(),
         }
@@ -47,19 +48,15 @@ impl<'t> Events<'t> {
 
     /// Opens the chunks that begin before the next event of those that are open. Stops before one of a thread whose
     /// event waits, in an earlier chunk: which of `waiting` that is.
-    fn open_chunks(&mut self) -> Option<usize> {
+    fn open_chunks(&mut self) -> Option<u64> {
         while let Some(chunk) = self.trace.chunks.get(self.next) {
             let first = self.order.peek().map(|Reverse((ticks, _))| *ticks);
-            let waits = self.waiting.front().is_some();
             if first.is_some_and(|first| first < chunk.ticks)
-                || (first.is_none() && waits && !self.is_near(chunk.ticks))
+                || (first.is_none() && !self.waiting.is_empty() && !self.is_near(chunk.ticks))
             {
                 return None;
             }
-            let of_same = |&(_, index, _): &(u64, usize, u64)| {
-                self.event(index).is_some_and(|event| event.thread == chunk.thread)
-            };
-            let before = self.waiting.iter().position(of_same);
+            let before = self.waiting.first_of(chunk.thread);
             if before.is_some() {
                 return before;
             }
@@ -83,7 +80,7 @@ impl<'t> Events<'t> {
 
     /// Whether a time is near enough to who waits first.
     fn is_near(&self, ticks: u64) -> bool {
-        self.waiting.front().is_none_or(|&(until, ..)| self.trace.clock.ns(ticks) <= until)
+        self.waiting.first().is_none_or(|(_, first)| self.trace.clock.ns(ticks) <= first.until_ns)
     }
 
     /// Reads a chunk's next event.
@@ -123,18 +120,33 @@ impl<'t> Events<'t> {
         }
     }
 
+    /// A block is there.
+    fn comes(&mut self, block: u64) {
+        if self.alive.insert(block) {
+            self.waiting.block_comes(block);
+        }
+    }
+
+    /// Hands out the event that waited with this number.
+    fn give_waiter(&mut self, number: u64) -> Option<Event> {
+        let waiter = self.waiting.remove(number)?;
+        self.give(waiter.index)
+    }
+
     /// Hands out a chunk's event.
     fn give(&mut self, index: usize) -> Option<Event> {
         let mut event = self.open.get_mut(index)?.as_mut()?.event.take()?;
         self.advance(index);
         match event.what {
             What::Freed { block, .. } | What::ReallocBegins { block, .. } => {
-                self.alive.remove(&block);
+                if self.alive.remove(&block) {
+                    self.waiting.block_goes(block);
+                }
             }
-            What::ReallocFailed { old, .. } => {
-                self.alive.insert(old);
+            What::ReallocFailed { old, .. } => self.comes(old),
+            What::Made { .. } | What::ReallocDone { .. } => {
+                Events::made(&event).into_iter().for_each(|block| self.comes(block));
             }
-            What::Made { .. } | What::ReallocDone { .. } => self.alive.extend(Events::made(&event)),
         }
         event.time_ns = self.trace.clock.ns(event.ticks);
         Some(event)
@@ -147,30 +159,27 @@ impl Iterator for Events<'_> {
     fn next(&mut self) -> Option<Event> {
         loop {
             // Who waited for a block that is free now.
-            let ready = self.waiting.iter().position(|(_, _, block)| !self.alive.contains(block));
-            if let Some((_, index, _)) = ready.and_then(|place| self.waiting.remove(place)) {
-                return self.give(index);
+            if let Some(number) = self.waiting.first_ready() {
+                return self.give_waiter(number);
             }
             // Who waited, and whose thread goes on: in each thread the order is exact.
-            if let Some(place) = self.open_chunks() {
-                let (_, index, _) = self.waiting.remove(place)?;
-                return self.give(index);
+            if let Some(number) = self.open_chunks() {
+                return self.give_waiter(number);
             }
             let next = self.order.peek().map(|Reverse((ticks, _))| *ticks);
             // Who has waited long enough: there was a free that is not in the file.
-            if self.waiting.front().is_some() && next.is_none_or(|ticks| !self.is_near(ticks)) {
-                let (_, index, _) = self.waiting.pop_front()?;
-                return self.give(index);
+            if let Some((number, _)) = self.waiting.first()
+                && next.is_none_or(|ticks| !self.is_near(ticks))
+            {
+                return self.give_waiter(number);
             }
             let Reverse((ticks, index)) = self.order.pop()?;
-            let block = self.event(index).and_then(Events::made);
-            match block.filter(|block| self.alive.contains(block)) {
-                Some(block) => {
-                    self.waiting.push_back((
-                        self.trace.clock.ns(ticks).saturating_add(SKEW_NS),
-                        index,
-                        block,
-                    ));
+            let event = self.event(index);
+            let waits = event.and_then(|event| Some((event.thread, Events::made(event)?)));
+            match waits.filter(|(_, block)| self.alive.contains(block)) {
+                Some((thread, block)) => {
+                    let until_ns = self.trace.clock.ns(ticks).saturating_add(SKEW_NS);
+                    self.waiting.push(Waiter { until_ns, index, block, thread });
                 }
                 None => return self.give(index),
             }

@@ -97,13 +97,16 @@ impl Trace {
             match parsed {
                 Ok(chunk) => {
                     self.note_bad(bad.take(), at);
-                    at += u64::from(chunk.bytes);
+                    at = at.saturating_add(chunk.bytes.into());
                     self.chunks.push(chunk);
                     continue;
                 }
                 // Taken for a chunk that never was begun.
-                Err(NoHead::Empty) if bad.is_none() => {}
-                Err(NoHead::Empty) => {}
+                Err(NoHead::Empty) => {
+                    let next = at.saturating_add(PAGE);
+                    at = (self.source.next_data(next) / PAGE * PAGE).max(next);
+                    continue;
+                }
                 Err(NoHead::Version(version)) => {
                     self.note_bad(bad.take(), at);
                     let what = format!("of version {version}, which this reader does not know");
@@ -111,7 +114,7 @@ impl Trace {
                 }
                 Err(NoHead::Damaged) => bad = bad.or(Some((at, "no chunk begins here"))),
             }
-            at += PAGE;
+            at = at.saturating_add(PAGE);
         }
         self.note_bad(bad, length);
         // In the order in which they were begun.

@@ -1,6 +1,14 @@
 //! Traces made by hand: what is in them comes out, in a true order, and damage does no more than it must.
 
-use memhook_trace::{Event, Function, Trace, What};
+use memhook_trace::{Event, Function, Source, Trace, What};
+use std::cell::Cell;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 /// A thread's records.
 #[derive(Default)]
@@ -39,6 +47,10 @@ impl Records {
         self.bytes.extend((body.len() as u16).to_le_bytes());
         self.bytes.extend(body);
         self
+    }
+
+    fn clock(self, ticks: u64, ns: u64) -> Records {
+        self.other(4, &[ticks, ns].map(u64::to_le_bytes).concat())
     }
 
     fn caller(self, caller: u64) -> Records {
@@ -315,4 +327,188 @@ fn random_damage_does_no_harm() {
         let trace = Trace::read(Box::new(bytes)).expect("memory");
         assert_eq!(trace.events().count() as u64, trace.count());
     }
+}
+
+/// With overflow checks, as tests are built, this is the end of a reader that counts without care.
+#[test]
+fn a_time_may_be_too_far_from_every_clock_record() {
+    let records = Records::default().clock(1, (1 << 63) + 1).malloc(u64::MAX, 0x1000, 1);
+    let trace = read(&[chunk(2, 1, 0, 0, &records.bytes, true)]);
+    assert_eq!(trace.events().map(|event| event.time_ns).collect::<Vec<_>>(), [u64::MAX]);
+}
+
+/// What takes time in proportion to the square of this does not end in the time that a test is given.
+fn ends<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, end) = mpsc::channel();
+    thread::spawn(move || done.send(work()));
+    end.recv_timeout(Duration::from_secs(60)).expect("ends, and in a minute")
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it is long")]
+fn many_clock_records_in_falling_order() {
+    let (time, damage) = ends(|| {
+        let chunks = (0..400).rev().map(|part: u64| {
+            let moments = (1..2500).rev().map(|i| (part * 2500 + i) * 1_000_000);
+            let records = moments.fold(Records::default(), |records, at| records.clock(at, at));
+            let records = if part == 0 { records.malloc(7_000_000 - 400, 0x1000, 1) } else { records };
+            // The first in the order of ticks has the latest.
+            chunk(2, 1, 400 - part as u32, 400 - part, &records.bytes, true)
+        });
+        let trace = read(&chunks.collect::<Vec<_>>());
+        (trace.events().map(|event| event.time_ns).collect::<Vec<_>>(), trace.damage().len())
+    });
+    assert_eq!((time, damage), (vec![7_000_000], 0));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it is long")]
+fn many_chunks_that_wait_for_the_same_block() {
+    const CHUNKS: u64 = 5000;
+    const EACH: u64 = 200;
+    let (count, blocks) = ends(|| {
+        let records = (0..EACH).fold(Records::default(), |records, _| records.malloc(0, 0x1000, 1)).bytes;
+        let chunks = (0..CHUNKS).map(|i| chunk(2, i, 0, 0, &records, true));
+        let trace = read(&chunks.collect::<Vec<_>>());
+        let blocks = trace.events().filter(|event| event.ticks == 0).count();
+        (trace.count(), blocks as u64)
+    });
+    assert_eq!((count, blocks), (CHUNKS * EACH, CHUNKS * EACH));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it is long")]
+fn many_objects_at_the_same_place() {
+    const OBJECTS: u64 = 200_000;
+    let found = ends(|| {
+        let object = |ticks: u64| [[100, 200, 100, ticks].map(u64::to_le_bytes).concat(), vec![0]].concat();
+        let chunks = (0..OBJECTS / 1000).map(|part| {
+            let range = part * 1000..(part + 1) * 1000;
+            let records = range.fold(Records::default(), |records, i| records.other(5, &object(i)));
+            chunk(2, 1, part as u32, part, &records.bytes, true)
+        });
+        let trace = read(&chunks.collect::<Vec<_>>());
+        (0..OBJECTS).filter(|&i| trace.module(150, i).is_some_and(|module| module.ticks == i)).count()
+    });
+    assert_eq!(found as u64, OBJECTS);
+}
+
+/// A source with bytes at a few places of many, which counts what is read.
+struct Sparse {
+    parts: Vec<(u64, Vec<u8>)>,
+    length: u64,
+    read: Rc<Cell<u64>>,
+}
+
+impl Source for Sparse {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.length)
+    }
+
+    fn read(&self, offset: u64, to: &mut [u8]) -> io::Result<usize> {
+        let count = (to.len() as u64).min(self.length.saturating_sub(offset)) as usize;
+        self.read.set(self.read.get() + count as u64);
+        for (i, byte) in to.iter_mut().take(count).enumerate() {
+            let at = offset + i as u64;
+            let part =
+                self.parts.iter().find(|(start, bytes)| (*start..start + bytes.len() as u64).contains(&at));
+            *byte = part.map_or(0, |(start, bytes)| bytes[(at - start) as usize]);
+        }
+        Ok(count)
+    }
+
+    fn next_data(&self, offset: u64) -> u64 {
+        let ends = self.parts.iter().filter(|(start, bytes)| start + bytes.len() as u64 > offset);
+        ends.map(|(start, _)| (*start).max(offset)).min().unwrap_or(self.length)
+    }
+
+    fn next_hole(&self, offset: u64) -> u64 {
+        let is_there =
+            |at: u64| self.parts.iter().find(|(s, bytes)| (*s..s + bytes.len() as u64).contains(&at));
+        let mut at = offset;
+        while let Some((start, bytes)) = is_there(at) {
+            at = start + bytes.len() as u64;
+        }
+        at
+    }
+}
+
+/// A chunk that claims 64 MiB of records, of which one page is there.
+fn long_chunk() -> Vec<u8> {
+    let records = Records::default().malloc(1, 0x1000, 1).other(200, &[0; 3000]).malloc(1, 0x2000, 1).bytes;
+    let mut bytes = chunk(2, 1, 0, 100, &records, false);
+    bytes[8..12].copy_from_slice(&(1u32 << 26).to_le_bytes());
+    let check = bytes[..12].iter().chain(&bytes[16..48]);
+    let check = check.fold(0x811c_9dc5u32, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    bytes[12..16].copy_from_slice(&check.to_le_bytes());
+    bytes[48..52].copy_from_slice(&((1u32 << 26) - 64).to_le_bytes());
+    bytes
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it is long")]
+fn holes_are_not_read() {
+    let small = chunk(2, 1, 0, 50, &Records::default().malloc(1, 0x3000, 1).bytes, true);
+    let parts =
+        vec![(0, head()), (4 << 30, small.clone()), (8 << 30, long_chunk()), (15 << 30, vec![7; 9000])];
+    let there: u64 = parts.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let read = Rc::new(Cell::new(0));
+    let source = Sparse { parts: parts.clone(), length: 16 << 30, read: read.clone() };
+    let trace = Trace::read(Box::new(source)).expect("it can be read");
+    assert_eq!((trace.count(), trace.events().count()), (3, 3));
+    let damage: Vec<(u64, u64)> = trace.damage().iter().map(|damage| (damage.offset, damage.bytes)).collect();
+    assert_eq!((damage.len(), damage[0]), (2, (15 << 30, 1 << 30)));
+    assert!(read.get() <= 4 * there, "{} bytes read of {there}", read.get());
+
+    // The same in a file, where the file system has holes.
+    let path = std::env::temp_dir().join(format!("memhook-trace-sparse-{}", std::process::id()));
+    let file = File::create_new(&path).expect("a file");
+    let made = file.set_len(16 << 30).is_ok();
+    for (at, bytes) in &parts {
+        file.write_all_at(bytes, *at).expect("written");
+    }
+    let trace = Trace::open(&path);
+    std::fs::remove_file(&path).expect("removed");
+    if made {
+        let trace = trace.expect("it can be read");
+        assert_eq!((trace.count(), trace.events().count(), trace.damage().len()), (3, 3, 2));
+    }
+}
+
+/// Run once, to begin the corpus of `fuzz` with what is known to have done harm and with what is usual.
+#[test]
+#[ignore = "it writes the corpus of the fuzz target"]
+fn corpus() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/read");
+    let write = |name: &str, parts: &[Vec<u8>]| {
+        std::fs::write(folder.join(name), parts.concat()).expect("writable");
+    };
+    write("usual", &[sample()]);
+    let records = Records::default().clock(1, (1 << 63) + 1).malloc(u64::MAX, 0x1000, 1);
+    write("time-far-from-clock", &[head(), chunk(2, 1, 0, 0, &records.bytes, true)]);
+    let falling = (1..150).rev().fold(Records::default(), |records, i| records.clock(i << 20, i * 1000));
+    write("clocks-falling", &[chunk(2, 1, 0, 0, &falling.malloc(1, 64, 1).bytes, true)]);
+    let same =
+        (0..40).fold(Records::default(), |records, _| records.malloc(1, 0x1000, 1)).free(1, 0x1000).bytes;
+    let waiting: Vec<Vec<u8>> = (0..4).map(|i| chunk(2, i, 0, i, &same, true)).collect();
+    write("chunks-waiting", &waiting);
+    let object = |start: u64| {
+        [[start, start + 300, 100, start].map(u64::to_le_bytes).concat(), b"\x02ab/lib/x.so".to_vec()]
+            .concat()
+    };
+    let objects = (0..40).fold(Records::default(), |records, i| records.other(5, &object(i * 50)));
+    let objects = objects.caller(777).malloc(900, 0x1000, 1);
+    write("objects-overlapping", &[head(), chunk(2, 1, 0, 0, &objects.bytes, true)]);
+    write("hole-in-chunk", &[head(), long_chunk()]);
+    let reallocs = Records::default()
+        .malloc(1, 0x1000, 64)
+        .call(13, 1 << 14, 10, Some(0x1000), 128)
+        .call(14, 0, 10, Some(0x2000), 0)
+        .other(3, &8u32.to_le_bytes())
+        .call(13, 0, 10, Some(0x2000), u64::MAX)
+        .call(14, 1 << 14, 10, None, 0)
+        .other(2, &[&9u64.to_le_bytes()[..], &1009u32.to_le_bytes()].concat())
+        .call(13, 0, 10, Some(0x2000), 0);
+    let done = Records::default().call(14, 0, 10, Some(0), 0).call(7, 1 << 14, 10, None, 7);
+    write("reallocs", &[chunk(2, 1, 0, 9, &reallocs.bytes, true), chunk(2, 9, 1, 99, &done.bytes, false)]);
 }

@@ -10,7 +10,7 @@ use crate::api::next::{memhook_next_malloc, memhook_next_memalign, memhook_next_
 use crate::roster::{Link, Linked, Roster};
 use crate::scratch;
 use crate::sys::paged::Paged;
-use crate::sys::{elf, program};
+use crate::sys::{bytes, elf, program};
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int, c_void};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -285,10 +285,9 @@ fn find_objects(part: &[u8]) -> Result<[(usize, usize); OBJECTS], c_int> {
         let name = object.name().to_bytes();
         // The executable is the one object without a name.
         let path = if name.is_empty() { executable.get(..len).unwrap_or(&[]) } else { name };
-        // SAFETY: reads the bytes of both.
-        let found =
-            unsafe { libc::memmem(path.as_ptr().cast(), path.len(), part.as_ptr().cast(), part.len()) };
-        if let (false, Some(place)) = (found.is_null(), free.next()) {
+        if bytes::contains(path, part)
+            && let Some(place) = free.next()
+        {
             *place = object.range();
             any = true;
         }

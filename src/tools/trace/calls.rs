@@ -3,7 +3,7 @@
 use super::{LONGEST, TRACES, Trace, stack};
 use crate::abi::*;
 use crate::api::hooks::{memhook_observe, memhook_unregister};
-use crate::sys::pages;
+use crate::sys::{self, pages};
 use core::ffi::{CStr, c_char, c_int};
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -83,8 +83,7 @@ fn take(path: &[u8], options: &memhook_trace_options) -> Result<&'static Trace, 
     settings.flags = options.flags;
     settings.frames = options.frames;
     settings.most = if options.most_bytes == 0 { u64::MAX } else { options.most_bytes };
-    // SAFETY: getauxval reads a vector that the kernel made.
-    settings.page = (unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize).max(pages::PAGE);
+    settings.page = (sys::auxiliary(libc::AT_PAGESZ) as usize).max(pages::PAGE);
     trace.ensure_keys().inspect_err(|_| trace.leave(2))?;
     Ok(trace)
 }

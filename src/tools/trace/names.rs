@@ -234,8 +234,7 @@ fn began_ns() -> Option<i64> {
     let rest = text.rsplit(|&byte| byte == b')').next()?;
     let word = rest.split(|&byte| byte == b' ').filter(|word| !word.is_empty()).nth(19)?;
     let ticks = crate::tools::words::number(word)?;
-    // SAFETY: sysconf reads a number that the C library knows.
-    let each = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok().filter(|&each| each > 0)?;
+    let each = Some(sys::auxiliary(libc::AT_CLKTCK)).filter(|&each| each > 0)?;
     let after_boot = u128::from(ticks) * 1_000_000_000 / u128::from(each);
     let age = i64::try_from(u128::from(sys::thread::clock_ns(libc::CLOCK_BOOTTIME)).checked_sub(after_boot)?);
     Some(sys::thread::clock_ns(libc::CLOCK_REALTIME) as i64 - age.ok()?)

@@ -13,6 +13,7 @@
 //! | `place` | `make` Release | `text` Acquire | the text, and the nodes behind it |
 
 use crate::scratch;
+use crate::sys;
 use crate::sys::find::{self, Found};
 use crate::text::Text;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -48,8 +49,7 @@ static EPOCH: AtomicU64 = AtomicU64::new(1);
 /// Must be called before the first text is asked for.
 pub(super) fn prepare() {
     find::prepare();
-    // SAFETY: getauxval reads a vector that the kernel made.
-    let base = unsafe { libc::getauxval(libc::AT_BASE) } as usize;
+    let base = sys::auxiliary(libc::AT_BASE) as usize;
     if let Some(linker) = find::find(base).filter(|_| base != 0) {
         let [start, len] = &LINKER;
         // ORDERING [none]: Relaxed. Found the same by whoever comes here.

@@ -4,7 +4,7 @@
 
 use super::memhook_usage;
 use crate::sys::elf::for_each_object;
-use crate::sys::file;
+use crate::sys::{self, file};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -97,6 +97,5 @@ pub(super) fn resident() -> u64 {
     // The first has nothing but zeroes once the process's first thread has ended.
     let paths = [&b"/proc/self/statm\0"[..], b"/proc/thread-self/statm\0"];
     let pages = paths.into_iter().find_map(pages_of).unwrap_or(0);
-    // SAFETY: getauxval reads a vector that the kernel made.
-    pages * unsafe { libc::getauxval(libc::AT_PAGESZ) }
+    pages * sys::auxiliary(libc::AT_PAGESZ)
 }

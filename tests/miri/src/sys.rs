@@ -37,6 +37,18 @@ pub(crate) fn pagemap(_: usize, _: &mut [u64]) -> usize {
     0
 }
 
+/// Pages have 4096 bytes; nothing else is asked for.
+pub(crate) fn auxiliary(_: u64) -> u64 {
+    4096
+}
+
+pub(crate) mod copies {
+    /// There is one copy of the library.
+    pub(crate) fn first_other() -> Option<&'static [u8]> {
+        None
+    }
+}
+
 macro_rules! weak {
     ($symbol:ident) => {
         core::ptr::null::<()>()
