@@ -2,8 +2,8 @@
  *
  * WHAT: functions (every public function from every callback), hooks (a thousand of them), threads (thousands),
  * processes (fork, vfork and posix_spawn in every callback), signals (whose handlers register and remove).
- * Not run by tests/attack.rs, as they end badly so far: sessions (functions, and sessions of memhook_usage_start()), releases
- * (functions, from releases too).
+ * Not run by tests/attack.rs, as they end badly now and then: sessions (functions, and sessions of memhook_usage_start()),
+ * releases (functions, from releases too: memhook_replace() waits there for the removal that the release is a part of).
  * IN: membarrier (refused by a filter), proc (nothing is mounted at /proc), descriptors (all are closed).
  *
  * Threads allocate meanwhile, and look whether their blocks are as they left them. Exit status 0 if nothing was lost and
@@ -114,10 +114,15 @@ static void on_block(const memhook_call *call, void *block, void *user)
     in_callback(call);
 }
 
+/* Only observers may ask what a block's usable size is. */
+static _Thread_local bool observes;
+
 static void on_call(const memhook_call *call, void *user)
 {
     (void)user;
+    observes = true;
     in_callback(call);
+    observes = false;
 }
 
 /* `user` is one more than how often the hook was released, in memory of the library's. */
@@ -141,7 +146,7 @@ static void *new_user(void)
 static memhook_interceptor interceptor(void *user)
 {
     return (memhook_interceptor){ .struct_size = sizeof(memhook_interceptor), .name = "attack",
-        .priority = (int32_t)(next_random() % 5), .flags = next_random() % 2 ? MEMHOOK_KEEPS_POINTERS : 0, .user = user,
+        .priority = (int32_t)(next_random() % 5), .flags = MEMHOOK_WANTS_FRAMES | (next_random() % 2 ? MEMHOOK_KEEPS_POINTERS : 0), .user = user,
         .malloc = on_malloc, .realloc = on_realloc, .memalign = on_memalign, .free = on_free,
         .usable_size = on_usable_size, .release = on_release };
 }
@@ -149,7 +154,7 @@ static memhook_interceptor interceptor(void *user)
 static memhook_observer observer(void *user)
 {
     return (memhook_observer){ .struct_size = sizeof(memhook_observer), .name = "attack",
-        .priority = (int32_t)(next_random() % 5), .flags = next_random() % 2 ? MEMHOOK_KEEPS_ERRNO : 0, .user = user,
+        .priority = (int32_t)(next_random() % 5), .flags = MEMHOOK_WANTS_FRAMES | (next_random() % 2 ? MEMHOOK_KEEPS_ERRNO : 0), .user = user,
         .after_alloc = on_block, .before_free = on_call, .realloc_begin = on_call, .realloc_commit = on_block,
         .realloc_abort = on_call, .release = on_release };
 }
@@ -368,8 +373,8 @@ static void any_function(const memhook_call *call)
     case 10:
         if (call != NULL) {
             (void)memhook_frames(call, frames, 8);
-            if (call->block != NULL && call->entry == MEMHOOK_ENTRY_FREE)
-                (void)memhook_usable_size(call);
+            if (observes && call->block != NULL && call->entry == MEMHOOK_ENTRY_FREE)
+                CHECK(memhook_usable_size(call) > 0);
         }
         break;
     case 11: {
