@@ -8,6 +8,7 @@
 # make miri     undefined behaviour in what Miri can run, if a nightly toolchain has it; most of it a part of make test; SEEDS=N
 # make fuzz     random programs over the C interface, against the model of tests/properties.rs; RUNS=N; and the reader of
 #               traces on changed ones, for an hour; SECONDS=N
+# make attack   what nobody should do to the library, for ten minutes; SECONDS=N; a moment of it is a part of make test
 # make stress   everything at once, for ten minutes
 # make test-aarch64  what of the tests can be run for AArch64 on another machine, cross-compiled, under qemu
 # make install  PREFIX=/usr/local DESTDIR=
@@ -28,7 +29,7 @@ DIST := target/$(if $(TARGET),$(TARGET)/)dist
 ENTRIES := malloc free calloc realloc reallocarray memalign aligned_alloc posix_memalign \
            valloc pvalloc malloc_usable_size free_sized free_aligned_sized
 
-.PHONY: all dist demo test test-aarch64 bench model model-mutations miri fuzz stress install clean
+.PHONY: all dist demo test test-aarch64 bench model model-mutations miri fuzz attack stress install clean
 
 all: dist
 
@@ -72,6 +73,11 @@ fuzz: dist
 	MEMHOOK_FUZZ=$(or $(RUNS),1000000) PROPTEST_CASES=$(or $(RUNS),100000) \
 	  $(CARGO) test -p memhook-tests --test properties -- --nocapture
 	CARGO="$(CARGO)" sh tests/tools/fuzz.sh $(or $(SECONDS),3600)
+
+attack: dist
+	MEMHOOK_ATTACK_SECONDS=$(or $(SECONDS),600) \
+	  $(CARGO) test -p memhook-tests --test attack -- --test-threads 1 --nocapture
+	MEMHOOK_FUZZ_SECONDS=60 $(CARGO) test -p memhook-trace --test fuzz
 
 # Everything at once, for ten minutes.
 stress: dist
