@@ -53,6 +53,7 @@ mod entry {
         single: [stub; 13],
         observing_errno_kept: [Some(stub); 13],
         single_errno_kept: [stub; 13],
+        variables: [stub; 13],
         several_after,
         several_before,
     };
