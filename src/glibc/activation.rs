@@ -89,7 +89,7 @@ pub(super) enum Answer {
     Loan,
     /// An address inside such a block.
     InsideLoan,
-    /// Any other block.
+    /// Any other block. Of a free: the callback keeps the block, to give it back later.
     Other,
 }
 
@@ -325,7 +325,10 @@ impl Activation {
         if let (Some(memory), Some(set)) = (memory, task.owner) {
             put_back(set, memory);
         }
-        let answer = if block.is_null() || block == self.handed.get() {
+        let is_kept = matches!(task.request, Request::Free { block } if !block.is_null() && block == self.subject.get());
+        let answer = if is_kept {
+            Answer::Other
+        } else if block.is_null() || block == self.handed.get() {
             Answer::Known
         } else {
             self.compare_with_loan(block)
@@ -472,9 +475,13 @@ impl Activation {
         if let Some(running) = self.running.get(self.depth.get()) {
             running.given.set(given);
         }
-        let answer = self.call(callback, || perform(callback, request, caller as *const c_void));
+        // Before the call: once the block is gone, the callback may get another one at the same address.
         if is_subject {
             self.subject.set(core::ptr::null_mut());
+        }
+        let answer = self.call(callback, || perform(callback, request, caller as *const c_void));
+        if is_subject && answer.is_null() && matches!(request, Request::Realloc { bytes: 1.., .. }) {
+            self.subject.set(block);
         }
         if !answer.is_null() && answer != self.handed.get() {
             self.note_made(kind, callback, request, &set, answer);
@@ -524,6 +531,15 @@ impl Activation {
         }
         Some(answer)
     }
+}
+
+/// A callback gives the block that it was called for to the C library. Where a set owns the block, the set gets it.
+#[inline(always)]
+pub(super) fn pass_on_owned(request: Request) -> Option<*mut c_void> {
+    let activation = Activation::of(guard::known()?)?;
+    let (_, block) = aim(request);
+    let is_subject = backend::is_libc() && !block.is_null() && block == activation.subject.get();
+    if is_subject && !dispatch::is_alone(activation.next.get()) { activation.pass_on(request) } else { None }
 }
 
 /// Whether a block that is about to be given back belongs to nobody; it is not on loan any more.

@@ -275,9 +275,22 @@ pub(super) fn free_of_nobody(next: *mut memhook_next, block: *mut c_void, caller
         let values = variables::all_current();
         set::see(&values);
         let task = Task { callback, request: Request::Free { block }, caller, values, next, owner: None };
-        let _ = activation::run(guard::record(), task);
+        let (_, answer) = activation::run(guard::record(), task);
+        if matches!(answer, Answer::Other) && !next.is_null() && !dispatch::is_alone(next) {
+            keep(next, block);
+        }
     }
     is_called
+}
+
+/// The callback gives the block back later. Its set owns it until then.
+#[cold]
+fn keep(next: *mut memhook_next, block: *mut c_void) {
+    // SAFETY: `next` is that of the callback that is running.
+    let owner = unsafe { dispatch::last_owner(next) };
+    if let (Some(set), Some(record)) = (set::of_hook(owner), guard::record()) {
+        set.own(block, record);
+    }
 }
 
 /// What becomes of a block that a set owns.
