@@ -255,6 +255,24 @@ fn r6_blocks_of_every_kind_go_back_through_both_of_two_libraries() {
 }
 
 #[test]
+fn callbacks_above_a_set_that_wraps_see_each_free_and_realloc() {
+    let said = fine("wrapped 51, resized 50, unwrapped 51\nabove: 50, 50, 51\n");
+    let program = with_header("glibc_above_set.c", "above-set", Link::Shared).run();
+    assert_eq!(run(&mut Command::new(program)), said);
+    says_as_under_libc_malloc_debug("glibc_above_set.c", "above-set-old", said);
+}
+
+/// The C library would be given a pointer that it has not made.
+#[test]
+fn wrapped_block_goes_to_its_set_though_a_later_callback_answers_by_libc_free() {
+    let said = fine("wrapped 1, resized 0, unwrapped 1\nabove: 0, 0, 1\n");
+    let program = with_header("glibc_above_set.c", "late", Link::Shared).arg("-DLATE").run();
+    assert_eq!(run(&mut Command::new(program)), said);
+    let program = old("glibc_above_set.c", "late-old").arg("-DLATE").run();
+    assert_eq!(preloaded(&library(), &program), said);
+}
+
+#[test]
 fn r6_blocks_belong_to_who_made_them_where_two_libraries_share_the_variables() {
     let said = fine("a 4, b 1\na 0, b 0\n");
     let output = "stacked-partly";

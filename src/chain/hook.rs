@@ -585,7 +585,13 @@ impl Hook {
     /// Whether the hook stands nearer the program than `other`.
     #[inline(always)]
     pub(crate) fn is_before(&self, other: &Hook) -> bool {
-        (self.priority(), self.sequence()) > (other.priority(), other.sequence())
+        // At the lowest priority: the sets that own blocks stand below the callbacks in glibc's variables, which see
+        // every free.
+        let place = |hook: &Hook| {
+            let owns = hook.priority() == i32::MIN && !hook.keeps_pointers();
+            (hook.priority(), !owns, hook.sequence())
+        };
+        place(self) > place(other)
     }
 
     /// Whether blocks that it makes must go back through it.

@@ -23,6 +23,10 @@ pub(crate) enum Request {
 pub(crate) struct Inner {
     /// The answer, or `None`: the backend is to be asked. With the caller of the entry point.
     pub(crate) answer: unsafe fn(*const Inner, Request, usize) -> Option<*mut c_void>,
+    /// Is told of a block that the backend gives the callback: it has that on loan.
+    pub(crate) lent: unsafe fn(*const Inner, *mut c_void),
+    /// Is told of a block that the callback gives back past all hooks.
+    pub(crate) returned: unsafe fn(*const Inner, *mut c_void),
 }
 
 /// What answers this thread's callback now; null: the backend.
@@ -51,7 +55,8 @@ fn ask(
         return block;
     }
     let block = backend();
-    ownership::lend(block);
+    // SAFETY: as for `answer`.
+    unsafe { (functions.lent)(inner, block) };
     block
 }
 
@@ -97,20 +102,31 @@ pub(super) fn free(block: *mut c_void, caller: usize, record: &Record) {
 
 /// The backend made this block. If this thread is in a callback, that has it on loan.
 pub(crate) fn note_backends(block: *mut c_void) {
-    if guard::known().is_some_and(|record| !current(record).is_null()) {
-        ownership::lend(block);
+    tell(|functions| functions.lent, block);
+}
+
+/// Tells what answers this thread's callback of a block.
+#[inline(always)]
+fn tell(which: impl FnOnce(&Inner) -> unsafe fn(*const Inner, *mut c_void), block: *mut c_void) {
+    let inner = guard::known().map_or(core::ptr::null(), current);
+    // SAFETY: null, or of a call that has not returned.
+    if let Some(functions) = unsafe { inner.as_ref() } {
+        // SAFETY: `inner` is what its function takes.
+        unsafe { which(functions)(inner, block) };
     }
 }
 
 /// A block of the backend's is given back past all hooks.
 #[inline(always)]
 pub(crate) fn end_loan(block: *mut c_void) {
+    tell(|functions| functions.returned, block);
     ownership::end_loan(block);
 }
 
 /// The same for one that may be owned: no mark of it stays.
 #[inline(always)]
 pub(crate) fn forget(block: *mut c_void) {
+    tell(|functions| functions.returned, block);
     let owner = ownership::last_owner(block);
     if owner != 0 {
         forget_owner(block, owner);

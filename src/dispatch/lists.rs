@@ -148,6 +148,11 @@ impl<'a> Lists<'a> {
         room.get(..len).unwrap_or(&[])
     }
 
+    /// The innermost owner of the block.
+    pub(super) fn last_owner(&self) -> *const Hook {
+        self.owners.last().copied().unwrap_or(core::ptr::null())
+    }
+
     /// What this walk makes is owned by `hook` too.
     pub(super) fn claim(&self, hook: &'static Hook) {
         self.claimed.set(hook);

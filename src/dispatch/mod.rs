@@ -26,7 +26,7 @@ pub(crate) use inner::{Inner, Request, end_loan, forget, note_backends};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use next::END;
 pub(crate) use next::{
-    claim, end, is_alone, next_free, next_is_backend, next_malloc, next_memalign, next_realloc,
+    claim, end, is_alone, last_owner, next_free, next_is_backend, next_malloc, next_memalign, next_realloc,
     next_usable_size, usable_size_of,
 };
 pub(crate) use observe::{observed_calloc, observed_free, observed_malloc, observed_realloc};

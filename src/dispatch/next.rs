@@ -39,6 +39,7 @@ pub(crate) struct Operations {
     usable_size: unsafe fn(*mut memhook_next, *mut c_void) -> usize,
     claim: unsafe fn(*mut memhook_next, &'static Hook),
     is_backend: unsafe fn(*mut memhook_next) -> bool,
+    last_owner: unsafe fn(*mut memhook_next) -> *const Hook,
 }
 
 /// The `next` of an interceptor behind which there is the backend only.
@@ -55,6 +56,7 @@ pub(crate) static END: &Operations = &Operations {
     usable_size: |_, block| unsafe { backend::usable_size(block) },
     claim: |_, _| (),
     is_backend: |_| true,
+    last_owner: |_| core::ptr::null(),
 };
 
 /// Nobody stands behind a call that is refused. What does not make blocks leads to the backend.
@@ -83,6 +85,8 @@ static WALK: &Operations = &Operations {
     },
     // SAFETY: as above.
     is_backend: |next| unsafe { place(next) }.is_end(),
+    // SAFETY: as above.
+    last_owner: |next| unsafe { place(next) }.last_owner(),
 };
 
 /// The `next` for a callback that stands alone before the backend, in a malloc or free.
@@ -205,6 +209,11 @@ impl<'a> Place<'a> {
     #[inline(always)]
     fn is_end(&self) -> bool {
         self.chain | self.owners == 0
+    }
+
+    /// The innermost owner of the block, if it is yet to be called; else null.
+    fn last_owner(&self) -> *const Hook {
+        if self.owners == 0 { core::ptr::null() } else { self.walk.lists.last_owner() }
     }
 
     /// The next interceptor for which `pick` has a callback.
@@ -394,6 +403,18 @@ impl<'a> Place<'a> {
 unsafe fn place<'a>(next: *mut memhook_next) -> &'a Place<'a> {
     // SAFETY: the caller's contract and invariant 1.
     unsafe { &*next.cast::<Place<'a>>() }
+}
+
+/// The innermost owner of the block, if it is yet to be called; else null.
+///
+/// # Safety
+///
+/// `next` was given to a callback that has not returned.
+pub(crate) unsafe fn last_owner(next: *mut memhook_next) -> *const Hook {
+    // SAFETY: the caller's contract. The same for those below.
+    let operations = unsafe { operations(next) };
+    // SAFETY: as above.
+    unsafe { (operations.last_owner)(next) }
 }
 
 /// What this call makes is owned by `hook` too, which is in no chain and never goes: it stands below all

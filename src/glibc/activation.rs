@@ -17,7 +17,7 @@
 use super::origin::{self, Origin};
 use super::set::{self, Set};
 use super::variables::{self, Variable, is_plain_memory};
-use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, Values};
+use super::{Callback, FREE, MALLOC, MEMALIGN, NOBODY, REALLOC, Values, callbacks};
 use super::{FreeFn, MallocFn, MemalignFn, ReallocFn, windows};
 use crate::abi::memhook_next;
 use crate::backend;
@@ -42,6 +42,10 @@ pub(super) struct Activation {
     subject: Cell<*mut c_void>,
     next: Cell<*mut memhook_next>,
     handed: Cell<*mut c_void>,
+    /// The set that gets that block before `next`; null where none does.
+    keeper: Cell<*const Set>,
+    /// Whether it is getting it just now.
+    passing: Cell<bool>,
     /// The block that the backend gave last, which is on loan without a mark.
     lent: Cell<*mut c_void>,
     /// Whether what is left in the copies goes to the variables.
@@ -59,6 +63,8 @@ pub(crate) const COPIES: usize = core::mem::offset_of!(Activation, copies);
 struct Running {
     /// What stood in the variables when it was called; of the outermost, the activation knows.
     given: Cell<Values>,
+    /// What of that belongs to its set; the same.
+    set: Cell<Values>,
 }
 
 /// How many callbacks may be running in an activation. One more goes to the allocator: a callback that forgets to
@@ -89,7 +95,7 @@ pub(super) enum Answer {
     Loan,
     /// An address inside such a block.
     InsideLoan,
-    /// Any other block.
+    /// Any other block. Of a free: the callback keeps the block, to give it back later.
     Other,
 }
 
@@ -105,6 +111,8 @@ pub(super) struct Task<'a> {
     pub(super) next: *mut memhook_next,
     /// The set that takes a block of its own back.
     pub(super) owner: Option<&'a Set>,
+    /// The set that owns the block that a callback above it is called for, and is to get it from that.
+    pub(super) keeper: Option<&'static Set>,
 }
 
 impl Activations {
@@ -282,7 +290,7 @@ impl Activation {
         if is_plain_memory() {
             // ORDERING [none]: Relaxed. Written by this thread.
             let entered = activations.entered.load(Ordering::Relaxed);
-            // ORDERING [window]: Release. After `inner`: whoever sees it sees us inside. Other end: `windows::is_one`.
+            // ORDERING [window]: Release. After `inner`: whoever sees it sees us inside. Other end: `windows::changed`.
             activations.entered.store(entered.wrapping_add(1), Ordering::Release);
             windows::enter(record);
         }
@@ -290,7 +298,7 @@ impl Activation {
             self.depth.set(1);
             self.innermost.set(task.callback);
             let block = perform(task.callback, task.request, task.caller);
-            (block, self.compare(block))
+            (block, self.compare(task.request, block))
         } else {
             self.call_first(task)
         };
@@ -318,11 +326,13 @@ impl Activation {
             *value = task.callback;
             stands = task.owner.is_none();
         }
-        self.inner.set(MaybeUninit::new(Inner { answer }));
+        self.inner.set(MaybeUninit::new(Inner { answer, lent, returned }));
         self.copies.set(values);
         self.given.set(values);
         self.subject.set(block);
         self.next.set(task.next);
+        self.passing.set(false);
+        self.keeper.set(task.keeper.map_or(core::ptr::null(), core::ptr::from_ref));
         self.handed.set(core::ptr::null_mut());
         self.lent.set(core::ptr::null_mut());
         // An owner that is not in force takes its block back and must not come back with it.
@@ -348,13 +358,17 @@ impl Activation {
         if let (Some(memory), Some(set)) = (memory, task.owner) {
             put_back(set, memory);
         }
-        (block, self.compare(block))
+        (block, self.compare(task.request, block))
     }
 
     /// What a callback has returned. Of the last loan a mark is made, where it may be needed.
     #[inline(always)]
-    fn compare(&self, block: *mut c_void) -> Answer {
-        let answer = if block.is_null() || block == self.handed.get() {
+    fn compare(&self, request: Request, block: *mut c_void) -> Answer {
+        let is_kept =
+            matches!(request, Request::Free { block } if !block.is_null() && block == self.subject.get());
+        let answer = if is_kept {
+            Answer::Other
+        } else if block.is_null() || block == self.handed.get() {
             Answer::Known
         } else {
             self.compare_with_loan(block)
@@ -369,6 +383,10 @@ impl Activation {
     /// The backend gives a callback of this activation a block.
     #[inline(always)]
     pub(super) fn lend(&self, block: *mut c_void) {
+        // What was at this address has been given back.
+        if block == self.subject.get() {
+            self.subject.set(core::ptr::null_mut());
+        }
         let before = self.lent.replace(block);
         if !before.is_null() {
             ownership::lend(before);
@@ -388,6 +406,12 @@ impl Activation {
         if is_inside { Answer::InsideLoan } else { Answer::Other }
     }
 
+    /// Whether a callback that stands in a variable is called for a block that a set owns, before the set is.
+    pub(super) fn may_be_asked(&self, kind: usize, standing: Callback) -> bool {
+        let stands = !standing.is_null() && !set::changes_pointers(kind, standing);
+        stands && !self.passing.get() && self.depth.get() < DEPTH
+    }
+
     /// What stands in a variable for the next call of the callback that is running. The block is the callback's own
     /// affair: not the one that the callback was called for, and owned by nobody.
     #[inline(always)]
@@ -403,7 +427,7 @@ impl Activation {
             return true;
         }
         if block == self.subject.get() {
-            let is_alone = dispatch::is_alone(self.next.get());
+            let is_alone = dispatch::is_alone(self.next.get()) && self.keeper.get().is_null();
             if is_alone {
                 self.subject.set(core::ptr::null_mut());
             }
@@ -468,6 +492,38 @@ impl Activation {
         })
     }
 
+    /// What is known to belong to the set of a callback that is called by another: what was put in with it, or, of one that
+    /// stays in, what belongs to the set of the callback that is running. What stands in the other variables may be another
+    /// library's.
+    fn set_of(&self, kind: usize, callback: Callback, put_in: &Values) -> Values {
+        let own = match self.running() {
+            [_, .., innermost] => innermost.set.get(),
+            _ => self.given.get(),
+        };
+        if put_in.get(kind) == Some(&callback) {
+            *put_in
+        } else if own.get(kind) == Some(&callback) {
+            own
+        } else {
+            core::array::from_fn(|i| if i == kind { callback } else { NOBODY })
+        }
+    }
+
+    /// The set that owns the block which a callback was called for learns of the callback that it is handed on to.
+    fn teach(&self, kind: usize, callback: Callback, put_in: &Values) {
+        // SAFETY: null, or a set, and sets are never unmapped.
+        let keeper = unsafe { self.keeper.get().as_ref() };
+        let next = self.next.get();
+        // SAFETY: `next` is that of the callback that is running.
+        let owner = || (!next.is_null()).then(|| unsafe { dispatch::last_owner(next) });
+        if put_in.get(kind) == Some(&callback)
+            && let Some(set) = keeper.or_else(|| owner().and_then(set::of_hook))
+            && set.callback(kind).is_null()
+        {
+            set.learn(kind, callback);
+        }
+    }
+
     /// What the innermost callback has put into a variable; null where it has not.
     pub(super) fn put_in_now(&self, kind: usize) -> Callback {
         self.put_in(&self.all()).get(kind).copied().unwrap_or(NOBODY)
@@ -479,21 +535,30 @@ impl Activation {
         let (kind, block) = aim(request);
         let is_subject = !block.is_null() && block == self.subject.get();
         if callback.is_null() || self.depth.get() >= DEPTH {
-            return if is_subject { self.pass_on(request) } else { None };
+            return if is_subject { self.pass_on(request, caller as *const c_void) } else { None };
         }
         // A block that belongs to nobody was made before such a callback came, or past it.
         if !block.is_null() && !is_subject && set::changes_pointers(kind, callback) {
             return None;
         }
         let given = self.all();
-        // A callback that stays in is called as one of its own set.
         let put_in = self.put_in(&given);
-        let set = if put_in.get(kind) == Some(&callback) { put_in } else { given };
+        let set = self.set_of(kind, callback, &put_in);
         if let Some(running) = self.running.get(self.depth.get()) {
             running.given.set(given);
+            running.set.set(set);
+        }
+        if is_subject {
+            self.teach(kind, callback, &put_in);
+        }
+        // Before the call: once the block is gone, the callback may get another one at the same address. A callback of no set
+        // hands it on, and one for realloc may hand it on to the one for free: see `lend`.
+        if is_subject && kind == FREE && set::changes_pointers(kind, callback) {
+            self.subject.set(core::ptr::null_mut());
         }
         let answer = self.call(callback, || perform(callback, request, caller as *const c_void));
-        if is_subject {
+        let is_gone = !answer.is_null() || matches!(request, Request::Realloc { bytes: 0, .. });
+        if is_subject && is_gone && block == self.subject.get() {
             self.subject.set(core::ptr::null_mut());
         }
         if !answer.is_null() && answer != self.handed.get() {
@@ -522,28 +587,45 @@ impl Activation {
     }
 
     /// Gives the block that a callback was called for to what stands behind the callback.
-    fn pass_on(&self, request: Request) -> Option<*mut c_void> {
+    fn pass_on(&self, request: Request, caller: *const c_void) -> Option<*mut c_void> {
         let next = self.next.get();
         if next.is_null() {
             return None;
         }
         self.subject.set(core::ptr::null_mut());
-        let answer = match request {
-            Request::Free { block } => {
+        // SAFETY: null, or a set, and sets are never unmapped.
+        let keeper = unsafe { self.keeper.get().as_ref() };
+        self.passing.set(true);
+        let answer = match (keeper, request) {
+            (Some(set), _) => callbacks::take_back_by(set, next, request, caller),
+            (None, Request::Free { block }) => {
                 // SAFETY: `next` is that of the callback that is running, which was called for this block.
                 unsafe { dispatch::next_free(next, block) };
                 core::ptr::null_mut()
             }
             // SAFETY: as above.
-            Request::Realloc { block, bytes } => unsafe { dispatch::next_realloc(next, block, bytes) },
-            _ => return None,
+            (None, Request::Realloc { block, bytes }) => unsafe {
+                dispatch::next_realloc(next, block, bytes)
+            },
+            (None, _) => return None,
         };
+        self.passing.set(false);
         self.handed.set(answer);
         if answer.is_null() && matches!(request, Request::Realloc { bytes: 1.., .. }) {
             self.subject.set(aim(request).1);
         }
         Some(answer)
     }
+}
+
+/// A callback gives the block that it was called for to the C library. Where a set owns the block, the set gets it.
+#[inline(always)]
+pub(super) fn pass_on_owned(request: Request) -> Option<*mut c_void> {
+    let activation = Activation::of(guard::known()?)?;
+    let (_, block) = aim(request);
+    let is_subject = backend::is_libc() && !block.is_null() && block == activation.subject.get();
+    let is_behind = !dispatch::is_alone(activation.next.get()) || !activation.keeper.get().is_null();
+    if is_subject && is_behind { activation.pass_on(request, core::ptr::null()) } else { None }
 }
 
 /// Whether a block that is about to be given back belongs to nobody; it is not on loan any more.
@@ -629,4 +711,23 @@ unsafe fn answer(inner: *const Inner, request: Request, caller: usize) -> Option
         return None;
     }
     activation.answer(callback, request, caller)
+}
+
+unsafe fn lent(inner: *const Inner, block: *mut c_void) {
+    // SAFETY: `inner` is an activation's first field; invariant 1.
+    let activation = unsafe { &*inner.cast::<Activation>() };
+    if !block.is_null() {
+        activation.lend(block);
+    }
+}
+
+unsafe fn returned(inner: *const Inner, block: *mut c_void) {
+    // SAFETY: `inner` is an activation's first field; invariant 1.
+    let activation = unsafe { &*inner.cast::<Activation>() };
+    if block == activation.lent.get() {
+        activation.lent.set(core::ptr::null_mut());
+    }
+    if block == activation.subject.get() {
+        activation.subject.set(core::ptr::null_mut());
+    }
 }

@@ -79,7 +79,7 @@ pub(super) unsafe fn make(
     let record = guard::record();
     let values = variables::all_current();
     set::see(&values);
-    let task = Task { callback, request, caller, values, next, owner: None };
+    let task = Task { callback, request, caller, values, next, owner: None, keeper: None };
     let (block, answer) = activation::run(record, task);
     // SAFETY: the caller's contract.
     unsafe { made(record, next, callback, request, block, answer, || values) }
@@ -171,6 +171,7 @@ fn give_back(block: *mut c_void, values: &Values) {
             values: *values,
             next: core::ptr::null_mut(),
             owner: None,
+            keeper: None,
         };
         let _ = activation::run(guard::record(), task);
     }
@@ -274,10 +275,31 @@ pub(super) fn free_of_nobody(next: *mut memhook_next, block: *mut c_void, caller
     if is_called {
         let values = variables::all_current();
         set::see(&values);
-        let task = Task { callback, request: Request::Free { block }, caller, values, next, owner: None };
-        let _ = activation::run(guard::record(), task);
+        let task = Task {
+            callback,
+            request: Request::Free { block },
+            caller,
+            values,
+            next,
+            owner: None,
+            keeper: None,
+        };
+        let (_, answer) = activation::run(guard::record(), task);
+        if matches!(answer, Answer::Other) && !next.is_null() && !dispatch::is_alone(next) {
+            keep(next, block);
+        }
     }
     is_called
+}
+
+/// The callback gives the block back later. Its set owns it until then.
+#[cold]
+fn keep(next: *mut memhook_next, block: *mut c_void) {
+    // SAFETY: `next` is that of the callback that is running.
+    let owner = unsafe { dispatch::last_owner(next) };
+    if let (Some(set), Some(record)) = (set::of_hook(owner), guard::record()) {
+        set.own(block, record);
+    }
 }
 
 /// What becomes of a block that a set owns.
@@ -304,7 +326,7 @@ unsafe fn take_back(
     user: *mut c_void,
 ) -> Taken {
     // SAFETY: the caller's contract; sets are never unmapped.
-    let set = unsafe { &*user.cast::<Set>() };
+    let set: &'static Set = unsafe { &*user.cast::<Set>() };
     // SAFETY: the caller's contract.
     give_to_set(set, next, kind, request, unsafe { caller(call) })
 }
@@ -312,7 +334,7 @@ unsafe fn take_back(
 /// As [`take_back`].
 #[inline(always)]
 fn give_to_set(
-    set: &Set,
+    set: &'static Set,
     next: *mut memhook_next,
     kind: usize,
     request: Request,
@@ -338,14 +360,62 @@ fn give_to_set(
         }
     };
     let callback = set.callback(kind);
+    if let (Some(activation), Some(&standing)) = (inside, values.get(kind))
+        && standing != callback
+        && activation.may_be_asked(kind, standing)
+    {
+        return ask_above(set, next, standing, request, caller, values);
+    }
+    // As in glibc, where the set has none of this kind: what stands in the variable.
+    let standing = values.get(kind).copied().unwrap_or(NOBODY);
+    let callback = if callback.is_null() { standing } else { callback };
     if callback.is_null() {
         return Taken::Never;
     }
     if values.get(kind) != Some(&callback) && set.is_unloaded(kind) {
         return Taken::Unloaded;
     }
-    let task = Task { callback, request, caller, values, next, owner: Some(set) };
+    let task = Task { callback, request, caller, values, next, owner: Some(set), keeper: None };
     Taken::By(activation::run(record, task).0)
+}
+
+/// A callback has a block of a set's taken back while one that makes no blocks stands in the variable: that sees it first, as in
+/// glibc, and hands it on.
+#[cold]
+#[inline(never)]
+fn ask_above(
+    set: &'static Set,
+    next: *mut memhook_next,
+    callback: Callback,
+    request: Request,
+    caller: *const c_void,
+    values: Values,
+) -> Taken {
+    let record = guard::record();
+    let task = Task { callback, request, caller, values, next, owner: None, keeper: Some(set) };
+    let (answer, kind) = activation::run(record, task);
+    if let (Request::Free { block }, Answer::Other, Some(record)) = (request, kind, record) {
+        set.own(block, record);
+    }
+    Taken::By(answer)
+}
+
+/// A callback above a set hands on a block that the set owns. NULL for a free.
+pub(super) fn take_back_by(
+    set: &'static Set,
+    next: *mut memhook_next,
+    request: Request,
+    caller: *const c_void,
+) -> *mut c_void {
+    let (kind, block) = activation::aim(request);
+    let taken = give_to_set(set, next, kind, request, caller);
+    match request {
+        Request::Realloc { bytes, .. } => realloc_taken(taken, next, block, bytes),
+        _ => {
+            free_taken(taken, next, block);
+            core::ptr::null_mut()
+        }
+    }
 }
 
 unsafe extern "C" fn realloc_own(
@@ -357,10 +427,15 @@ unsafe extern "C" fn realloc_own(
 ) -> *mut c_void {
     let request = Request::Realloc { block, bytes: requested };
     // SAFETY: both are this callback's.
-    match unsafe { take_back(next, REALLOC, request, call, user) } {
+    realloc_taken(unsafe { take_back(next, REALLOC, request, call, user) }, next, block, requested)
+}
+
+#[inline(always)]
+fn realloc_taken(taken: Taken, next: *mut memhook_next, block: *mut c_void, requested: usize) -> *mut c_void {
+    match taken {
         Taken::By(block) => block,
         Taken::Unloaded if !origin::is_backends(block, 0) => no_memory(),
-        // SAFETY: `next` is this callback's.
+        // SAFETY: `next` is that of the callback that is running, which was called for this block.
         _ => unsafe { dispatch::next_realloc(next, block, requested) },
     }
 }

@@ -93,7 +93,7 @@ fn made(
 #[inline(always)]
 fn task(callback: Callback, request: Request, caller: usize, values: Values) -> Task<'static> {
     let caller = core::ptr::without_provenance(caller);
-    Task { callback, request, caller, values, next: dispatch::end(), owner: None }
+    Task { callback, request, caller, values, next: dispatch::end(), owner: None, keeper: None }
 }
 
 pub(crate) unsafe extern "C" fn free(block: *mut c_void, frame: usize, caller: usize) {

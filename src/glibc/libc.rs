@@ -4,8 +4,9 @@
 //! Programs that write a malloc or a callback of their own call them to pass a call on. They do what they do without us;
 //! only, a block that a callback gets here is known to be on loan, and one that is given back here is forgotten.
 
+use super::activation;
 use crate::backend;
-use crate::dispatch;
+use crate::dispatch::{self, Request};
 use crate::sys::{self, elf};
 use core::ffi::{CStr, c_void};
 use core::mem::transmute;
@@ -96,6 +97,9 @@ pub(crate) unsafe extern "C" fn pvalloc(bytes: usize) -> *mut c_void {
 }
 
 pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mut c_void {
+    if let Some(new) = activation::pass_on_owned(Request::Realloc { block, bytes }) {
+        return new;
+    }
     // Before it is given up: afterwards another thread may have the same address.
     dispatch::forget(block);
     let new = hand_on!(REALLOC(block, bytes) as Resize);
@@ -104,6 +108,9 @@ pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mu
 }
 
 pub(crate) unsafe extern "C" fn free(block: *mut c_void) {
+    if activation::pass_on_owned(Request::Free { block }).is_some() {
+        return;
+    }
     dispatch::forget(block);
     hand_on!(FREE(block) as Release);
 }

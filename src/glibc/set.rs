@@ -118,6 +118,11 @@ pub(super) fn of_maker(kind: usize, values: &Values) -> Option<&'static Set> {
     Some(set)
 }
 
+/// The set with this hook.
+pub(super) fn of_hook(hook: *const Hook) -> Option<&'static Set> {
+    SETS.iter().find(|set| core::ptr::eq(set.hook, hook))
+}
+
 /// A callback that was called by another has made a block. `values`: it, and what of its set is known. Without
 /// memory for a set the block is nobody's: the callback sees it as long as the other leads there. Called in a section.
 pub(super) fn own(kind: usize, values: &Values, block: *mut c_void) {

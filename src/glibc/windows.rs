@@ -13,7 +13,7 @@
 //!
 //! | edge     | from                      | to                       | carries |
 //! | -------- | ------------------------- | ------------------------ | ------- |
-//! | `window` | `run_in` Release          | `is_one` fence Acquire   | that a callback is running, before it takes itself out |
+//! | `window` | `run_in` Release          | `changed` fence Acquire   | that a callback is running, before it takes itself out |
 //! | `out`    | `note_all` Release        | `inside_seldom` Acquire  | what was noted, before the callback puts itself in again |
 
 use super::activation;
@@ -44,41 +44,35 @@ fn changed(kind: usize, last: &Variable, before: Callback, now: Callback) -> Cal
         last.store(now, Ordering::Relaxed);
         return now;
     }
-    if !is_one() {
-        let now = read_plain(kind);
-        if now.is_null() {
-            // ORDERING [none]: Relaxed and Relaxed. As above.
-            let _ = last.compare_exchange(before, NOBODY, Ordering::Relaxed, Ordering::Relaxed);
-        }
-        return now;
-    }
-    // The window's end may have come meanwhile.
-    match read_plain(kind) {
-        now if now.is_null() => before,
-        now => now,
-    }
-}
-
-/// Whether a 0 in a variable is a callback's window: one is running in some thread. As long as callbacks come and go
-/// under the look, one may have been missed.
-fn is_one() -> bool {
-    // ORDERING [none]: Relaxed. The fences around it order it.
-    let is_busy = |record: &Record| !record.inner.load(Ordering::Relaxed).is_null() && !record.is_dead();
+    // A 0 is a callback's window if one is running in some thread. As long as callbacks come and go under the look, one
+    // may have been missed.
     loop {
         // ORDERING [window]: Acquire. The 0 was read before: whoever wrote it was inside by then. Other end: `run_in`.
         fence(Ordering::Acquire);
         let entered = activation::entered();
         // ORDERING [window]: Acquire. The count before the look.
         fence(Ordering::Acquire);
-        if guard::records().any(is_busy) {
-            return true;
+        let is_window = guard::records().any(is_inside);
+        let now = read_plain(kind);
+        if !now.is_null() {
+            return now;
         }
-        // ORDERING [window]: Acquire. The look before the second count.
+        if is_window {
+            return before;
+        }
+        // ORDERING [window]: Acquire. The look, and what was read behind it, before the second count.
         fence(Ordering::Acquire);
         if activation::entered() == entered {
-            return false;
+            // ORDERING [none]: Relaxed and Relaxed. As above.
+            let _ = last.compare_exchange(before, NOBODY, Ordering::Relaxed, Ordering::Relaxed);
+            return NOBODY;
         }
     }
+}
+
+fn is_inside(record: &Record) -> bool {
+    // ORDERING [none]: Relaxed. The fences around it order it.
+    !record.inner.load(Ordering::Relaxed).is_null() && !record.is_dead()
 }
 
 /// The first record whose thread has run a callback, and whether another has.
