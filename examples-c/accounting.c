@@ -25,8 +25,10 @@ struct header {
 };
 
 /* Blocks of malloc are aligned to 8 bytes here, where the C library promises 16: a program that
- * keeps long double or SSE vectors in malloc'ed blocks wants a shift of 4. */
-enum { MALLOC_SHIFT = 3 };
+ * keeps long double or SSE vectors in malloc'ed blocks wants a shift of 4, for 16 bytes more each. */
+#ifndef MALLOC_SHIFT
+#define MALLOC_SHIFT 3
+#endif
 
 /* Far more than any machine has, and small enough that the sums below do not overflow. */
 static const size_t TOO_BIG = (size_t)1 << 57;
@@ -68,7 +70,8 @@ static void *on_malloc(memhook_next *next, size_t bytes, const memhook_call *cal
     (void)call, (void)user;
     if (bytes > TOO_BIG)
         return NULL; /* The program gets NULL and ENOMEM. */
-    void *block = dress(memhook_next_malloc(next, bytes + sizeof(struct header)), MALLOC_SHIFT, bytes);
+    size_t offset = (size_t)1 << MALLOC_SHIFT;
+    void *block = dress(memhook_next_malloc(next, bytes + offset), MALLOC_SHIFT, bytes);
     if (block != NULL)
         account((long long)bytes);
     return block;

@@ -67,6 +67,17 @@ One thread
 }
 
 #[test]
+fn accounting_asks_for_all_of_a_block_with_each_shift() {
+    let folder = folder("example-accounting-shift");
+    let source = root().join("tests/c/example_accounting_shift.c");
+    for shift in [3, 4] {
+        let build = compile(&source, &folder.join(format!("shift{shift}")), Link::Shared);
+        let program = build.arg(format!("-DMALLOC_SHIFT={shift}")).run();
+        assert_eq!(run(&mut Command::new(program)), succeeded("room for all bytes\n"), "{shift}");
+    }
+}
+
+#[test]
 fn accounting_works_linked_with_each_library() {
     let folder = folder("example-accounting-links");
     let source = root().join("examples-c/accounting.c");
