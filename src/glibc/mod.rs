@@ -19,6 +19,7 @@ mod callbacks;
 pub(crate) mod direct;
 pub(crate) mod libc;
 mod origin;
+mod owned;
 mod set;
 mod variables;
 mod windows;

@@ -33,6 +33,10 @@ pub(crate) fn entry_name(entry: u32) -> &'static CStr {
 
 pub(crate) fn resolve() {}
 
+pub(crate) fn is_libc() -> bool {
+    false
+}
+
 pub(crate) fn knows_sizes() -> bool {
     true
 }

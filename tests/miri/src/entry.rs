@@ -177,6 +177,7 @@ pub(crate) const TABLES: Tables = Tables {
     single: FULL,
     observing_errno_kept: OBSERVING,
     single_errno_kept: FULL,
+    variables: FULL,
     several_after: dispatch::several_after,
     several_before: dispatch::several_before,
 };

@@ -333,8 +333,33 @@ pub(crate) mod stack {
 }
 
 /// A process without objects.
+/// There is none, and nothing of glibc's in it.
+pub(crate) mod heap {
+    pub(crate) fn note_begin() {}
+
+    pub(crate) fn end_around(_: usize) -> Option<usize> {
+        None
+    }
+}
+
+pub(crate) mod probe {
+    pub(crate) fn is_readable(_: usize) -> bool {
+        false
+    }
+}
+
+pub(crate) mod find {
+    pub(crate) fn identity(_: usize) -> usize {
+        0
+    }
+}
+
 pub(crate) mod elf {
     use core::ffi::CStr;
+
+    pub(crate) fn find_in_libc(_: &CStr) -> Option<usize> {
+        None
+    }
 
     #[derive(Clone, Copy)]
     pub(crate) struct Object;
