@@ -459,7 +459,8 @@ fn has_ended(record: &Record, ticket: Ticket, scope: Scope) -> bool {
     word >= ticket.0 || !scope.includes(record) || record.is_dead() || epoch_inside(record) != word
 }
 
-/// The epoch of the record's open section; the largest number where none is open.
+/// The epoch of the record's open section; the largest number where none is open. Without `LOOK`, which comes into the
+/// number while the section is open: who looks twice would take that for another section.
 fn epoch_inside(record: &Record) -> u64 {
     // ORDERING [leave]: Acquire. The reader's last use of its chain, and the epoch that goes with the word.
     // Other ends: `open`, `close`.
@@ -467,7 +468,7 @@ fn epoch_inside(record: &Record) -> u64 {
         return u64::MAX;
     }
     // ORDERING [leave]: Acquire. Where a later section has stored it: the end of the former. Other end: `open`.
-    record.epoch.load(Ordering::Acquire)
+    record.epoch.load(Ordering::Acquire) & !guard::LOOK
 }
 
 /// The epoch of the oldest open section; the largest number where none is open.

@@ -6,9 +6,9 @@ use std::process::Command;
 use support::{Link, Outcome, compile, folder, library, library_folders, root, run, run_for};
 
 /// What is done.
-const ALL: [&str; 5] = ["functions", "hooks", "threads", "processes", "signals"];
+const ALL: [&str; 6] = ["functions", "sessions", "hooks", "threads", "processes", "signals"];
 /// How many times the program runs in all tests together.
-const RUNS: f64 = 29.0;
+const RUNS: f64 = 33.0;
 
 /// Seconds for one run: of MEMHOOK_ATTACK_SECONDS in all.
 fn seconds() -> f64 {

@@ -1,9 +1,10 @@
 /* Does to the library what nobody should: attack WHAT SECONDS SEED [IN...].
  *
- * WHAT: functions (every public function from every callback), hooks (a thousand of them), threads (thousands),
- * processes (fork, vfork and posix_spawn in every callback), signals (whose handlers register and remove).
- * Not run by tests/attack.rs, as they end badly now and then: sessions (functions, and sessions of memhook_usage_start()),
- * releases (functions, from releases too: memhook_replace() waits there for the removal that the release is a part of).
+ * WHAT: functions (every public function from every callback), sessions (the same, and sessions of
+ * memhook_usage_start()), hooks (a thousand of them), threads (thousands), processes (fork, vfork and posix_spawn in every
+ * callback), signals (whose handlers register and remove).
+ * Not run by tests/attack.rs, as it ends badly now and then: releases (functions, from releases too: memhook_replace()
+ * waits there for the removal that the release is a part of).
  * IN: membarrier (refused by a filter), proc (nothing is mounted at /proc), descriptors (all are closed).
  *
  * Threads allocate meanwhile, and look whether their blocks are as they left them. Exit status 0 if nothing was lost and
