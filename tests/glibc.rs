@@ -408,6 +408,13 @@ fn r6_callback_may_allocate_any_number_of_blocks_beside_the_one_that_it_passes_o
 }
 
 #[test]
+fn callback_may_answer_with_an_address_of_nothing() {
+    let said = fine("nothings 10, others 10\n");
+    says_in_every_form("glibc_nothing.c", &[], &said);
+    says_as_under_libc_malloc_debug("glibc_nothing.c", "nothing", said);
+}
+
+#[test]
 fn callback_that_takes_itself_out_and_throws_is_out() {
     let said = fine("called 1, caught 1, out: yes, called 2\n");
     for link in [Link::Shared, Link::Archive] {

@@ -58,7 +58,7 @@ const NEAR: usize = 256;
 #[inline(never)]
 pub(super) fn is_backends(block: *mut c_void, bytes: usize) -> bool {
     backend::is_libc()
-        && Chunk::of(block).is_some_and(|chunk| chunk.holds(bytes))
+        && Chunk::of(block, bytes).is_some_and(|chunk| chunk.holds(bytes))
         && !is_inside_loan(block, HEADER)
 }
 
@@ -89,9 +89,10 @@ const HEAP: usize = 64 << 20;
 
 impl Chunk {
     /// The header before `block`, if one may stand there: where glibc has one, memory can be read.
-    fn of(block: *mut c_void) -> Option<Chunk> {
-        let at = (block as usize).checked_sub(HEADER_BYTES)?;
-        if !at.is_multiple_of(HEADER_BYTES) || !can_be_read(at, block as usize) {
+    fn of(block: *mut c_void, bytes: usize) -> Option<Chunk> {
+        // The first page is never there.
+        let at = (block as usize).checked_sub(HEADER_BYTES).filter(|&at| at >= 4096)?;
+        if !at.is_multiple_of(HEADER_BYTES) || !can_be_read(at, block as usize, bytes) {
             return None;
         }
         let chunk = Chunk { at, before: word(at), size: word(at + 8) };
@@ -133,9 +134,10 @@ fn end_of_heap(address: usize) -> Option<usize> {
     is_one.then_some(first + size)
 }
 
-/// Whether the words before a block can be read: they can where the block can, unless a page begins there.
-fn can_be_read(at: usize, block: usize) -> bool {
-    !block.is_multiple_of(4096) || probe::is_readable(at)
+/// Whether the words before a block can be read: they can where the block can, unless a page begins there. One of no bytes
+/// may be an address of nothing.
+fn can_be_read(at: usize, block: usize, bytes: usize) -> bool {
+    (bytes != 0 && !block.is_multiple_of(4096)) || probe::is_readable(at)
 }
 
 fn word(at: usize) -> usize {
