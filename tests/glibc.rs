@@ -30,10 +30,15 @@ fn preloaded(library: &Path, program: &Path) -> Outcome {
 
 /// As an old binary, with the library and with glibc's own implementation.
 fn says_as_under_libc_malloc_debug(name: &str, output: &str, said: Outcome) {
-    let program = old(name, output).run();
+    old_form_says(name, &[], output, &said);
+}
+
+/// The same for a program that is compiled with options.
+fn old_form_says(name: &str, options: &[&str], output: &str, said: &Outcome) {
+    let program = old(name, output).args(options).run();
     let reference = preloaded(Path::new("libc_malloc_debug.so.0"), &program);
-    assert!(reference == said || reference.stderr.contains("cannot be preloaded"), "{reference:?}");
-    assert_eq!(preloaded(&library(), &program), said, "{name}");
+    assert!(&reference == said || reference.stderr.contains("cannot be preloaded"), "{reference:?}");
+    assert_eq!(&preloaded(&library(), &program), said, "{name} {options:?}");
 }
 
 const ACCOUNTING: &str = "\
@@ -373,16 +378,9 @@ fn r6_pool_that_stays_in_gets_its_own_blocks_back_and_no_others() {
     for header in [&[][..], &["-DHEADER"]] {
         for (each, said) in [(&[][..], "inner 3, freed 101"), (&["-DEACH"], "inner 300, freed 299")] {
             let options = [header, each].concat();
-            let old_said = fine(&format!("foreign 0, {said}, kept is the pool's: yes\n"));
-            let output = format!("pool{}", options.concat());
-            let program = old("glibc_pool.c", &output).args(&options).run();
-            let reference = preloaded(Path::new("libc_malloc_debug.so.0"), &program);
-            assert!(
-                reference == old_said || reference.stderr.contains("cannot be preloaded"),
-                "{reference:?}"
-            );
-            assert_eq!(preloaded(&library(), &program), old_said, "{output}");
-            says_in_every_form("glibc_pool.c", &options, &old_said);
+            let said = fine(&format!("foreign 0, {said}, kept is the pool's: yes\n"));
+            old_form_says("glibc_pool.c", &options, &format!("pool{}", options.concat()), &said);
+            says_in_every_form("glibc_pool.c", &options, &said);
         }
     }
 }
@@ -398,11 +396,7 @@ fn r6_pool_whose_callbacks_call_one_another_is_right_with_threads() {
 fn r6_callback_may_allocate_any_number_of_blocks_beside_the_one_that_it_passes_on() {
     for options in [&[][..], &["-DGUARD"]] {
         let said = fine(&"mallocs 100, frees 100, after 0\n".repeat(4));
-        let output = format!("scratch{}", options.concat());
-        let program = old("glibc_scratch.c", &output).args(options).run();
-        let reference = preloaded(Path::new("libc_malloc_debug.so.0"), &program);
-        assert!(reference == said || reference.stderr.contains("cannot be preloaded"), "{reference:?}");
-        assert_eq!(preloaded(&library(), &program), said, "{output}");
+        old_form_says("glibc_scratch.c", options, &format!("scratch{}", options.concat()), &said);
         says_in_every_form("glibc_scratch.c", options, &said);
     }
 }
