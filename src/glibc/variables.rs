@@ -268,10 +268,7 @@ impl Search {
                 *place = *address as *mut Variable;
             }
         }
-        if is_own {
-            return;
-        }
-        if object.function(c"__libc_malloc").is_some() {
+        if object.function(c"__libc_malloc").is_some() && !is_own {
             // Up to 2.33 the variables had no old version only.
             self.served |= variables.iter().flatten().any(|(_, old)| !old);
             self.of_libc = variables.map(|variable| {
@@ -283,10 +280,11 @@ impl Search {
             self.initialize =
                 object.variable(INITIALIZE).map_or(core::ptr::null_mut(), |(address, _)| address as *mut ());
         }
+        // With the archive, the program is the object that we are in.
         let defines = is_program && variables.iter().any(|variable| variable.is_some());
-        if defines || NAMES.iter().any(|name| object.refers_to(name)) {
+        if defines || (!is_own && NAMES.iter().any(|name| object.refers_to(name))) {
             self.referred = true;
-            self.served |= object.function(c"malloc").is_some();
+            self.served |= !is_own && object.function(c"malloc").is_some();
         }
     }
 }
